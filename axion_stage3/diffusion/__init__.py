@@ -1,0 +1,1 @@
+"""Network, noise schedule, samplers and checkpoints (torch)."""

@@ -1,0 +1,1 @@
+"""From tile pairs to grounded tiles: read, predict, check, write."""

@@ -1,0 +1,1 @@
+"""What a run records about itself, and how it stops (no torch)."""

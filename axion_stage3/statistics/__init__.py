@@ -1,0 +1,1 @@
+"""Statistics of tiles and their aggregation (numpy only)."""

@@ -1,0 +1,1 @@
+"""Public test tools: tile factories, oracles, fault injection."""

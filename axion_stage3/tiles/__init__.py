@@ -1,0 +1,1 @@
+"""Reading, writing, pairing and checking tiles (numpy only)."""

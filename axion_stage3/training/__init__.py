@@ -1,0 +1,1 @@
+"""Stage 2 surrogates, data set, trainer and evaluation."""
