@@ -1,0 +1,271 @@
+"""Reading and writing checkpoints; whatever comes from others is hostile until checked.
+
+``.safetensors``: the weights, and under the metadata key ``axion_stage3`` a JSON document with ``epoch`` and ``config``.
+``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config`` (at least ``timesteps`` and ``network``), read
+with ``weights_only=True``: a file that needs pickled code is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from axion_stage3.atomic_write import write_bytes
+from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.noise_schedule import NoiseSchedule
+from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUNDLED_CHECKPOINT: Final = Path(__file__).parents[1] / "checkpoints" / "reference.safetensors"
+METADATA_KEY: Final = "axion_stage3"
+FORMAT_VERSION: Final = 1
+_MAX_BYTES: Final = 512 * 2**20
+_MAX_WIDTH: Final = 1024
+_MAX_BLOCKS: Final = 64
+_TRAIN_HINT = "Use a checkpoint written by `axion-stage3 train`, or leave --checkpoint out for the bundled one."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network that is ready to ground tiles, and the facts stored with it.
+
+    Attributes:
+        network: The network in evaluation mode, float32, on the CPU.
+        epoch: Epoch at which it was saved.
+        timesteps: Default number of network calls per tile, the mean included.
+        schedule: Noise levels that the sampler starts and ends with.
+        config: The whole configuration document (units, bands, data sets, training, grounding reference).
+        path: Where it was read from.
+        sha256: Hash of the file.
+        is_bundled: Whether it is the reference checkpoint of the package.
+    """
+
+    network: GroundingNetwork
+    epoch: int
+    timesteps: int
+    schedule: NoiseSchedule
+    config: Mapping[str, Any] = field(repr=False)
+    path: Path
+    sha256: str
+    is_bundled: bool
+
+
+def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Args:
+        path: ``.pt`` or ``.safetensors``; None for the bundled reference checkpoint.
+
+    Raises:
+        CheckpointNotFoundError: There is no such file.
+        CheckpointError: Not a checkpoint, corrupt, needs pickled code, or its weights do not fit.
+    """
+    source = BUNDLED_CHECKPOINT if path is None else Path(path)
+    data = _read_file(source)
+    is_safetensors = source.suffix == ".safetensors" or _looks_like_safetensors(data)
+    state, epoch, config = (_parse_safetensors if is_safetensors else _parse_pt)(source, data)
+    network = _build_network(source, state, config)
+    return Checkpoint(
+        network=network,
+        epoch=epoch,
+        timesteps=_positive_int(source, config, "timesteps"),
+        schedule=_schedule(source, config),
+        config=config,
+        path=source,
+        sha256=hashlib.sha256(data).hexdigest(),
+        is_bundled=source == BUNDLED_CHECKPOINT,
+    )
+
+
+def save_checkpoint(
+    path: Path, network: GroundingNetwork, *, epoch: int, config: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint atomically, as ``.pt`` or ``.safetensors`` by its suffix.
+
+    Args:
+        path: Where to write.
+        network: Weights to store.
+        epoch: Epoch reached.
+        config: JSON document with at least ``timesteps``; ``network`` and ``format`` are added.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    document = {
+        "format": FORMAT_VERSION,
+        **config,
+        "network": network.config.as_document(),
+    }
+    if path.suffix == ".safetensors":
+        from safetensors.torch import save
+
+        facts = json.dumps({"epoch": epoch, "config": document}, allow_nan=False)
+        write_bytes(path, save(state, metadata={METADATA_KEY: facts}))
+        return
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"model_state_dict": state, "epoch": epoch, "config": document}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise CheckpointNotFoundError(
+                f"There is no checkpoint at {path}.",
+                hint="Give the path of a .pt or .safetensors file with --checkpoint, or leave "
+                "--checkpoint out for the bundled reference checkpoint.",
+                path=path,
+            )
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise CheckpointError(
+                f"Checkpoint {path} has {size:,} bytes; at most {_MAX_BYTES:,} are accepted.",
+                hint=_TRAIN_HINT,
+                path=path,
+            )
+        return path.read_bytes()
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"Checkpoint {path} cannot be read: {error.strerror or error}.",
+            hint="Check the path and its permissions.",
+            path=path,
+        ) from error
+
+
+def _looks_like_safetensors(data: bytes) -> bool:
+    return len(data) > 8 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
+
+
+def _refuse(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"Checkpoint {path}: {reason}.", hint=_TRAIN_HINT, path=path)
+
+
+def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        state = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = json.loads(header["__metadata__"][METADATA_KEY])
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _refuse(path, f"not a safetensors checkpoint of axion-stage3 ({error})") from error
+    return _checked_entries(path, state, facts)
+
+
+def _parse_pt(path: Path, data: bytes) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
+    import io
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # A mutated file makes torch's reader fail in ever new ways; all of them mean the same.
+    except Exception as error:  # noqa: BLE001
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            reason = "it needs pickled code, which is refused because it could run anything"
+        raise _refuse(path, f"cannot be read as a .pt file ({reason})") from error
+    if not isinstance(document, dict) or "model_state_dict" not in document:
+        raise _refuse(path, "has no entry 'model_state_dict'")
+    return _checked_entries(path, document["model_state_dict"], document)
+
+
+def _checked_entries(
+    path: Path, state: object, facts: object
+) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _refuse(path, "'model_state_dict' is not a dictionary of tensors")
+    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+        raise _refuse(path, "has no entry 'config' with the network's sizes and timesteps")
+    epoch = facts.get("epoch", 0)
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        raise _refuse(path, f"'epoch' is {epoch!r}, not a count")
+    return cast("dict[str, Tensor]", state), epoch, facts["config"]
+
+
+def _positive_int(path: Path, config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
+        raise _refuse(path, f"config entry {key!r} is {value!r}, not a number from 1 to 1000")
+    return value
+
+
+def _network_config(path: Path, config: Mapping[str, Any]) -> NetworkConfig:
+    document = config.get("network")
+    names = {entry.name for entry in fields(NetworkConfig)}
+    if not isinstance(document, dict) or set(document) != names:
+        raise _refuse(path, "config entry 'network' does not describe a grounding network")
+    limits = {"widths": (3, _MAX_WIDTH), "blocks": (5, _MAX_BLOCKS)}
+    for key, (length, most) in limits.items():
+        values = document[key]
+        is_fit = isinstance(values, list | tuple) and len(values) == length
+        if not is_fit or not all(type(v) is int and 1 <= v <= most for v in values):
+            raise _refuse(path, f"network size {key!r} is {values!r}")
+    for key, most in {"denoiser_width": _MAX_WIDTH, "denoiser_blocks": _MAX_BLOCKS}.items():
+        if type(document[key]) is not int or not 1 <= document[key] <= most:
+            raise _refuse(path, f"network size {key!r} is {document[key]!r}")
+    return NetworkConfig(
+        widths=tuple(document["widths"]),
+        blocks=tuple(document["blocks"]),
+        denoiser_width=document["denoiser_width"],
+        denoiser_blocks=document["denoiser_blocks"],
+    )
+
+
+def _schedule(path: Path, config: Mapping[str, Any]) -> NoiseSchedule:
+    document = config.get("schedule", {})
+    try:
+        schedule = NoiseSchedule(**{key: float(value) for key, value in document.items()})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _refuse(path, f"config entry 'schedule' is unfit ({error})") from error
+    if not all(math.isfinite(getattr(schedule, entry.name)) for entry in fields(schedule)):
+        raise _refuse(path, "config entry 'schedule' is not finite")
+    return schedule
+
+
+def _build_network(
+    path: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> GroundingNetwork:
+    sizes = _network_config(path, config)
+    # On the meta device nothing is allocated: a hostile size costs no memory before it is refused.
+    with torch.device("meta"):
+        network = GroundingNetwork(sizes)
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    unexpected = sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        raise _refuse(
+            path,
+            f"its weights do not fit the network: {len(missing)} missing"
+            f"{_first(missing)}, {len(unexpected)} unexpected{_first(unexpected)}",
+        )
+    for name, wanted in expected.items():
+        found = state[name]
+        if found.shape != wanted.shape:
+            raise _refuse(
+                path, f"weight {name!r} has shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+            )
+        if not found.is_floating_point() or not bool(torch.isfinite(found).all()):
+            raise _refuse(path, f"weight {name!r} is not made of finite floating-point numbers")
+    network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    return network.requires_grad_(requires_grad=False).eval().to(memory_format=torch.channels_last)
+
+
+def _first(names: list[str]) -> str:
+    return f" (first: {names[0]!r})" if names else ""
