@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from axion_stage3.errors import TileShapeError
 from axion_stage3.statistics.spectrum import hf_power_ratio
 from axion_stage3.tiles.bands import OPTICAL_BANDS
 
@@ -37,6 +38,9 @@ def mae(output: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
 
     Returns:
         Reflectance, >= 0.
+
+    Raises:
+        TileShapeError: The shapes differ.
     """
     return float(np.abs(_difference(output, truth)).mean())
 
@@ -68,15 +72,23 @@ def psnr(output: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
 def ssim(output: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     """Structural similarity, Wang et al. 2004, eq. 13: Gaussian window of 11 px, sigma 1.5 px.
 
-    Only windows that lie wholly inside the tile count, as torchmetrics has it.
+    The tile is mirrored at its border and every pixel counts, as torchmetrics has it.
 
     Args:
         output: (band, H, W) reflectance; H, W >= 11.
         truth: Same shape.
 
     Returns:
-        Mean over windows and bands, -1..1.
+        Mean over pixels and bands, -1..1.
+
+    Raises:
+        TileShapeError: The tile is smaller than the window.
     """
+    if min(output.shape[-2:]) < SSIM_WINDOW_PX:
+        raise TileShapeError(
+            f"SSIM needs tiles of at least {SSIM_WINDOW_PX} px; this one has {output.shape[-2:]}.",
+            hint="Leave tiles this small out of the evaluation.",
+        )
     x = np.asarray(output, dtype=np.float64)
     y = np.asarray(truth, dtype=np.float64)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = (
@@ -146,8 +158,11 @@ def image_quality(output: NDArray[np.floating], truth: NDArray[np.floating]) -> 
 
     Returns:
         ``psnr``, ``ssim``, ``mae``, ``rmse``, ``hf_power_ratio``, ``sam_degrees``, then the first
-        five per band (``psnr_blue``...). PSNR is infinite for equal arrays; all else is finite for tiles
-        with detail.
+        five per band (``psnr_blue``...). PSNR is infinite for equal arrays, ``hf_power_ratio`` for
+        a truth without any detail.
+
+    Raises:
+        TileShapeError: The shapes differ, or the tile is too small for SSIM.
     """
     quality = {name: metric(output, truth) for name, metric in METRICS.items()}
     quality["sam_degrees"] = sam_degrees(output, truth)
@@ -159,6 +174,12 @@ def image_quality(output: NDArray[np.floating], truth: NDArray[np.floating]) -> 
 
 
 def _difference(output: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
+    if output.shape != truth.shape:
+        raise TileShapeError(
+            f"The output has shape {output.shape} and the truth {truth.shape}; "
+            "they cannot be compared.",
+            hint="Compare tiles of the same scene, band count and size.",
+        )
     difference: NDArray[np.float64] = np.subtract(output, truth, dtype=np.float64)
     return difference
 
@@ -173,8 +194,11 @@ _SSIM_WEIGHTS: Final = _gaussian_weights(SSIM_WINDOW_PX, _SSIM_SIGMA_PX)
 
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian-weighted mean over each whole window: (..., H, W) to (..., H - 10, W - 10)."""
-    return _slide(_slide(image).swapaxes(-1, -2)).swapaxes(-1, -2)
+    """Gaussian-weighted mean around each pixel, mirrored at the border; same shape."""
+    radius = SSIM_WINDOW_PX // 2
+    margins = [(0, 0)] * (image.ndim - 2) + [(radius, radius)] * 2
+    padded = np.pad(image, margins, mode="reflect")
+    return _slide(_slide(padded).swapaxes(-1, -2)).swapaxes(-1, -2)
 
 
 def _slide(image: NDArray[np.float64]) -> NDArray[np.float64]:
