@@ -1,0 +1,295 @@
+"""What a run is told to do: a frozen model, and the rule which source wins.
+
+An entry is taken from the first of these that names it: what was given (command line or keyword
+arguments), the environment variable ``AXION_STAGE3_<ENTRY>``, the configuration file, the default.
+The effective configuration, as `toml_text` or JSON, is itself a valid configuration file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from axion_stage3.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
+_MAX_SEED: Final = 2**63 - 1
+
+
+def _refuse_empty_path(value: object) -> object:
+    # An unset shell variable gives "", which Path would silently read as the current folder.
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("the path is empty")
+    return value
+
+
+def _writable_as_text(path: Path) -> Path:
+    text = str(path)
+    if "\0" in text or not text.isprintable():
+        raise ValueError("the path has characters that cannot be written into a report")
+    return path
+
+
+CleanPath = Annotated[Path, BeforeValidator(_refuse_empty_path), AfterValidator(_writable_as_text)]
+
+
+def _check_max_failures(value: str) -> str:
+    number = value.removesuffix("%")
+    is_share = value.endswith("%")
+    try:
+        parsed = float(number) if is_share else int(number)
+    except ValueError:
+        parsed = -1
+    if not (math.isfinite(parsed) and parsed >= 0 and (parsed <= 100 or not is_share)):
+        raise ValueError("give a count such as 20 or a share such as 5%")
+    return value
+
+
+MaxFailures = Annotated[
+    str,
+    BeforeValidator(lambda v: str(v) if type(v) is int else v),
+    AfterValidator(_check_max_failures),
+]
+
+
+def _check_device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+        raise ValueError("give auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+DeviceName = Annotated[str, AfterValidator(_check_device)]
+
+
+class InferenceConfig(BaseModel):
+    """Everything that decides what ``axion-stage3 infer`` does and writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: CleanPath | None = Field(
+        default=None, description="Checkpoint file, .pt or .safetensors; none: the bundled one."
+    )
+    opt_v2_dir: CleanPath = Field(description="Folder of opt_v2 tiles, searched at any depth.")
+    s1_dir: CleanPath = Field(description="Folder of S1 tiles, searched at any depth.")
+    output_dir: CleanPath = Field(description="Folder for the opt_final tiles.")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1, description="Tiles per batch; auto: measured per tile size."
+    )
+    timesteps: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Network calls per tile, the mean included; none: the checkpoint's number.",
+    )
+    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Arithmetic of the network; auto: fp32 on the CPU."
+    )
+    sampler: Literal["2m", "euler", "heun", "ancestral"] = Field(
+        default="2m", description="How the detail is integrated."
+    )
+    seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="Seed of the noise of all tiles.")
+    samples: int = Field(
+        default=1, ge=1, le=1000, description="Draws per tile; above 1 opt_final_std is written."
+    )
+    save_intermediate: bool = Field(
+        default=False, description="Whether opt_v2 and s1 are saved in the output files."
+    )
+    statistics: bool = Field(default=True, description="Whether statistics files are written.")
+    opt_scale: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Optical values are divided by this to give reflectance 0..1.",
+    )
+    s1_units: Literal["db", "linear"] = Field(
+        default="db", description="Units of the SAR tiles: backscatter in dB, or linear power."
+    )
+    fill_invalid: bool = Field(
+        default=False, description="Whether non-finite pixels are filled and marked in valid_mask."
+    )
+    resample_s1: bool = Field(
+        default=False, description="Whether S1 of another size is resampled to the opt_v2 size."
+    )
+    existing: Literal["resume", "skip", "overwrite", "fail"] = Field(
+        default="resume", description="What happens to outputs that are already there."
+    )
+    max_failures: MaxFailures | None = Field(
+        default=None,
+        description="The run stops when more tiles than this have failed: a count, or 5%.",
+    )
+    retry_failed: bool = Field(
+        default=False, description="Whether only tiles that failed before are run."
+    )
+    io_threads: int = Field(
+        default=2, ge=1, le=256, description="Threads that read tiles, and threads that write."
+    )
+
+    @model_validator(mode="after")
+    def _folders_are_apart(self) -> InferenceConfig:
+        output = self.output_dir.resolve()
+        for name in ("opt_v2_dir", "s1_dir"):
+            folder = getattr(self, name).resolve()
+            if output.is_relative_to(folder) or folder.is_relative_to(output):
+                raise ValueError(
+                    f"output_dir {self.output_dir} and {name} {getattr(self, name)} overlap; "
+                    "input folders are never written to, so give an output folder beside them"
+                )
+        return self
+
+    def failure_limit(self, n_tiles: int) -> int | None:
+        """How many of ``n_tiles`` may fail; one more stops the run. None: all of them."""
+        if self.max_failures is None:
+            return None
+        if self.max_failures.endswith("%"):
+            return math.floor(n_tiles * float(self.max_failures[:-1]) / 100)
+        return int(self.max_failures)
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ResolvedConfig(Generic[ConfigT]):
+    """A configuration and where each of its entries came from.
+
+    Attributes:
+        config: The validated configuration.
+        sources: Entry name to its source: the option, the environment variable, the file, or
+            ``default``.
+    """
+
+    config: ConfigT
+    sources: Mapping[str, str]
+
+
+def resolve_config(
+    model: type[ConfigT],
+    given: Mapping[str, object],
+    *,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ResolvedConfig[ConfigT]:
+    """Combine the sources into one validated configuration.
+
+    Args:
+        model: The configuration wanted, such as `InferenceConfig`.
+        given: Options of the command line or keyword arguments. None means not given.
+        config_file: TOML file, or JSON where its name ends in ``.json``.
+        environ: Environment; only ``AXION_STAGE3_<ENTRY>`` of the model's entries are read.
+
+    Raises:
+        UsageError: The file cannot be read, or an entry is unknown, missing or out of range. The
+            message names every such entry and its source.
+    """
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(model.model_fields, "default")
+    if config_file is not None:
+        entries = _read_config_file(config_file)
+        values |= entries
+        sources |= dict.fromkeys(entries, str(config_file))
+    for name in model.model_fields:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if environ is not None and variable in environ:
+            values[name] = environ[variable]
+            sources[name] = variable
+    for name, value in given.items():
+        if value is not None:
+            values[name] = value
+            sources[name] = option_name(name)
+    try:
+        return ResolvedConfig(model.model_validate(values), sources)
+    except ValidationError as error:
+        problems = _problems(model, error.errors(), sources)
+        raise UsageError(
+            f"The configuration cannot work: {'; '.join(problems)}.",
+            hint="See `axion-stage3 infer --help` for the options and what they accept.",
+            path=config_file,
+        ) from error
+
+
+def option_name(entry: str) -> str:
+    """The command-line option of a configuration entry."""
+    return "--stats" if entry == "statistics" else f"--{entry.replace('_', '-')}"
+
+
+def toml_text(config: BaseModel) -> str:
+    """Write a configuration as a TOML file, each entry under its description.
+
+    Entries without a value are left out, since TOML has no null.
+    """
+    lines: list[str] = []
+    for name, value in config.model_dump(mode="json").items():
+        if value is not None:
+            description = type(config).model_fields[name].description
+            lines += [f"# {description}", f"{name} = {json.dumps(value, ensure_ascii=False)}", ""]
+    return "\n".join(lines)
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"The configuration file {path} cannot be read: {reason}.",
+            hint="Give a TOML file (or .json) with entries such as `batch_size = 4` to --config.",
+            path=path,
+        ) from error
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"The configuration file {path} holds a {type(document).__name__}, not entries.",
+            hint="Give a TOML file (or .json) with entries such as `batch_size = 4` to --config.",
+            path=path,
+        )
+    return document
+
+
+def _problems(
+    model: type[BaseModel], errors: list[ErrorDetails], sources: Mapping[str, str]
+) -> list[str]:
+    problems: dict[str, str] = {}
+    for details in errors:
+        name = str(details["loc"][0]) if details["loc"] else ""
+        reason = details["msg"].removeprefix("Value error, ")
+        if not name:
+            problems[name] = reason
+        elif details["type"] == "missing":
+            problems[name] = f"{option_name(name)} is missing"
+        elif details["type"] == "extra_forbidden":
+            nearest = get_close_matches(name, model.model_fields, n=1)
+            advice = f"did you mean {nearest[0]}?" if nearest else "the option table has them all"
+            source = sources.get(name, "the configuration")
+            problems[name] = f"unknown entry {name!r} in {source} ({advice})"
+        elif name in problems:  # the other alternative of a union
+            problems[name] += f", or {_lower_first(reason)}"
+        else:
+            source = sources.get(name, "the configuration")
+            problems[name] = f"{source} is {details['input']!r}: {_lower_first(reason)}"
+    return list(problems.values())
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
