@@ -1,0 +1,182 @@
+"""What became of one tile, and the journal line that says so."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self, get_args
+
+from axion_stage3.errors import AxionError, InvalidOutputError
+
+OutcomeName = Literal["written", "failed", "invalid", "skipped"]
+Phase = Literal["read", "compute", "check", "write"]
+StatisticsValue = float | int | str | None
+
+OUTCOME_NAMES: Final[tuple[OutcomeName, ...]] = get_args(OutcomeName)
+_PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
+
+MAX_MESSAGE_LENGTH: Final = 2000
+"""Longer messages are cut in the journal: a line must stay a line that can be read."""
+
+_UNEXPECTED_ERROR_CODE: Final = "AX-E900"
+_CHECKSUM_LENGTH: Final = len(b',"crc32":"00000000"}\n')
+
+
+@dataclass(frozen=True, slots=True)
+class TileOutcome:
+    """What became of one tile.
+
+    Attributes:
+        tile: Name of the tile (posix path below its folder, with ``.npz``).
+        outcome: ``written``; ``failed`` (read, compute or write); ``invalid`` (the result failed the
+            automatic validation); ``skipped`` (an output of another run was kept on request).
+        fingerprint: What the tile was made from (see fingerprint.py), taken before it was read.
+        phase: Where it failed; None unless failed or invalid.
+        error_code: Stable code of the error (AX-E...); empty unless failed or invalid.
+        message: Why it failed.
+        hint: What to do about it.
+        seconds: Time spent on this tile, in seconds.
+        output_bytes: Size of the output file, in bytes; 0 unless written.
+        statistics: Statistics of the tile (flat), None unless written.
+        stage_seconds: Time by stage (``read``, ``compute``, ...), in seconds.
+    """
+
+    tile: str
+    outcome: OutcomeName
+    fingerprint: str
+    phase: Phase | None = None
+    error_code: str = ""
+    message: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+    output_bytes: int = 0
+    statistics: Mapping[str, StatisticsValue] | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(
+        cls, tile: str, error: Exception, *, phase: Phase, fingerprint: str, seconds: float = 0.0
+    ) -> Self:
+        """Describe a tile that failed with ``error`` in ``phase``.
+
+        An ``InvalidOutputError`` gives the outcome ``invalid``, everything else ``failed``. Errors
+        that are not axion errors get the code AX-E900 and their type in the message.
+        """
+        if isinstance(error, AxionError):
+            code, message, hint = error.code, error.message, error.hint
+        else:
+            code, message, hint = _UNEXPECTED_ERROR_CODE, f"{type(error).__name__}: {error}", ""
+        return cls(
+            tile=tile,
+            outcome="invalid" if isinstance(error, InvalidOutputError) else "failed",
+            fingerprint=fingerprint,
+            phase=phase,
+            error_code=code,
+            message=message[:MAX_MESSAGE_LENGTH],
+            hint=hint[:MAX_MESSAGE_LENGTH],
+            seconds=seconds,
+        )
+
+
+def encode_line(document: Mapping[str, object]) -> bytes:
+    """Encode one journal line: compact ASCII JSON, closed by the CRC-32 of what precedes it.
+
+    The checksum makes a line that was torn, run into another or damaged on the disk recognisable,
+    so that no accident can turn into "this tile is done". Numbers that JSON cannot say (NaN, Inf)
+    become null.
+    """
+    try:
+        body = _ENCODER.encode(document).encode("ascii")
+    except ValueError:
+        body = _ENCODER.encode(_without_non_finite(document)).encode("ascii")
+    return b'%b,"crc32":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def decode_line(line: bytes) -> dict[str, Any] | None:
+    """Decode a line of ``encode_line``; None for a line that is torn, damaged or foreign."""
+    body = line[:-_CHECKSUM_LENGTH] + b"}"
+    if line[-_CHECKSUM_LENGTH:] != b',"crc32":"%08x"}\n' % zlib.crc32(body):
+        return None
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def encode_outcome(outcome: TileOutcome, elapsed_seconds: float) -> bytes:
+    """Encode one outcome as a journal line.
+
+    Args:
+        outcome: What became of the tile.
+        elapsed_seconds: Time since the journal was opened, in seconds.
+    """
+    document: dict[str, object] = {
+        "tile": outcome.tile,
+        "outcome": outcome.outcome,
+        "fingerprint": outcome.fingerprint,
+        "seconds": round(outcome.seconds, 6),
+        "elapsed_seconds": round(elapsed_seconds, 3),
+    }
+    if outcome.phase is not None:
+        document["phase"] = outcome.phase
+        document["error_code"] = outcome.error_code
+        document["message"] = outcome.message
+        document["hint"] = outcome.hint
+    if outcome.outcome == "written":
+        document["output_bytes"] = outcome.output_bytes
+    if outcome.stage_seconds:
+        document["stage_seconds"] = {k: round(v, 6) for k, v in outcome.stage_seconds.items()}
+    if outcome.statistics is not None:
+        document["statistics"] = outcome.statistics
+    return encode_line(document)
+
+
+def decode_outcome(document: Mapping[str, Any]) -> TileOutcome | None:
+    """Rebuild an outcome from a decoded line; None if a field is missing or of another kind."""
+    try:
+        outcome = TileOutcome(
+            tile=document["tile"],
+            outcome=document["outcome"],
+            fingerprint=document["fingerprint"],
+            phase=document.get("phase"),
+            error_code=document.get("error_code", ""),
+            message=document.get("message", ""),
+            hint=document.get("hint", ""),
+            seconds=float(document["seconds"]),
+            output_bytes=int(document.get("output_bytes", 0)),
+            statistics=document.get("statistics"),
+            stage_seconds=document.get("stage_seconds", {}),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return outcome if _is_well_formed(outcome) else None
+
+
+def _is_well_formed(outcome: TileOutcome) -> bool:
+    texts = (outcome.tile, outcome.fingerprint, outcome.error_code, outcome.message, outcome.hint)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and outcome.tile != ""
+        and outcome.outcome in OUTCOME_NAMES
+        and (outcome.phase is None or outcome.phase in _PHASES)
+        and 0 <= outcome.output_bytes < 2**63
+        and (outcome.statistics is None or isinstance(outcome.statistics, dict))
+        and isinstance(outcome.stage_seconds, dict)
+    )
+
+
+def _without_non_finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+# ensure_ascii: a file name that is not valid UTF-8 (lone surrogates) survives the round trip.
+# default=float: numpy scalars in the statistics.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float)

@@ -1,0 +1,264 @@
+"""Which tiles are done, which are to do, and when a run must refuse to begin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from axion_stage3.errors import RunConflictError
+from axion_stage3.runs.fingerprint import RunFingerprint
+from axion_stage3.runs.journal import GrantedPolicy
+from axion_stage3.runs.journal_index import JournalIndex, JournalSession, TileRecord
+
+if TYPE_CHECKING:
+    from axion_stage3.tiles.pairing import TilePair
+
+ExistingPolicy = Literal["resume", "skip", "overwrite", "fail"]
+
+_Policy = Literal["resume", "skip", "overwrite", "fail", "go_on_overwriting"]
+_Verdict = Literal["do", "done", "failed_before", "keep", "kept", "conflict", "left_out"]
+
+_N_NAMES_SHOWN: Final = 3
+_HINT: Final = (
+    "Choose another --output-dir; or say what to do with what is there: --existing skip keeps it "
+    "and makes only the tiles that are missing, --existing overwrite makes every tile again, "
+    "--existing fail refuses as soon as any output is there."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """What a run has to do.
+
+    Attributes:
+        to_do: Pairs to process, in the order given.
+        n_done: Tiles whose output is there, made from the same input with the same configuration.
+        n_failed_before: Tiles that failed before, with the same input and configuration, and are
+            not tried again (``--retry-failed`` does).
+        newly_skipped: Names of tiles whose output of another run is kept and not yet journalled.
+        n_skipped: All tiles whose output of another run is kept.
+        n_left_out: Tiles left for a later run, because only failed tiles are to be retried.
+        replaced: Names in ``to_do`` whose output file is there now and will be replaced.
+        granted: What this session may do with outputs of another configuration; goes into the
+            journal's first line.
+    """
+
+    to_do: tuple[TilePair, ...]
+    n_done: int
+    n_failed_before: int
+    newly_skipped: tuple[str, ...]
+    n_skipped: int
+    n_left_out: int
+    replaced: frozenset[str]
+    granted: GrantedPolicy
+
+
+def plan_resume(
+    pairs: Sequence[TilePair],
+    index: JournalIndex,
+    fingerprint: RunFingerprint,
+    output_dir: Path,
+    *,
+    existing: ExistingPolicy = "resume",
+    retry_failed: bool = False,
+    changes: Sequence[str] = (),
+) -> ResumePlan:
+    """Decide for each pair whether it is done, to do, or in conflict with what is there.
+
+    A tile is *done* if its latest outcome is ``written``, its fingerprint (configuration,
+    checkpoint, input identity) is the same and its output file has the recorded size. Policies:
+
+    - ``resume``: done tiles are left alone, everything else is made. An output that was made with
+      another configuration, or by something else, is a conflict. Two things are not: the output
+      of a killed session of this configuration that has no journal line yet (it is made again),
+      and what an unfinished ``overwrite`` of this configuration had still to replace.
+    - ``skip``: whatever output is there is kept; only missing ones are made.
+    - ``overwrite``: every tile is made again.
+    - ``fail``: any output is a conflict.
+
+    Args:
+        pairs: The pairs of this run (of this shard).
+        index: All journals of the output folder.
+        fingerprint: Of this run's configuration and checkpoint.
+        output_dir: The output folder.
+        existing: The policy.
+        retry_failed: Make only tiles whose latest outcome is ``failed`` or ``invalid``.
+        changes: Options that differ from the last run, in words, for the message of a conflict.
+
+    Raises:
+        RunConflictError: The run would mix outputs of two configurations, or ``fail`` found one.
+    """
+    continued = _continued_policy(index, fingerprint)
+    policy: _Policy = continued if existing == "resume" and continued is not None else existing
+    judge = _Judge(
+        index,
+        fingerprint,
+        str(output_dir),
+        policy,
+        is_continued=continued is not None,
+        only_failed=retry_failed,
+    )
+    names: dict[_Verdict, list[str]] = {verdict: [] for verdict in get_args(_Verdict)}
+    to_do: list[TilePair] = []
+    for pair in pairs:
+        verdict = judge.verdict(pair)
+        if verdict == "do":
+            to_do.append(pair)
+        else:
+            names[verdict].append(pair.name)
+    conflicts = names["conflict"]
+    if not conflicts and policy == "resume":
+        conflicts = judge.outputs_of_other_configurations()
+    if conflicts:
+        raise _conflict(output_dir, conflicts, existing, changes)
+    return ResumePlan(
+        to_do=tuple(to_do),
+        n_done=len(names["done"]),
+        n_failed_before=len(names["failed_before"]),
+        newly_skipped=tuple(names["keep"]),
+        n_skipped=len(names["keep"]) + len(names["kept"]),
+        n_left_out=len(names["left_out"]),
+        replaced=frozenset(p.name for p in to_do if judge.output_size(p.name) is not None),
+        granted=_granted(policy),
+    )
+
+
+class _Judge:
+    """Judges single pairs against the journals and the output folder."""
+
+    def __init__(
+        self,
+        index: JournalIndex,
+        fingerprint: RunFingerprint,
+        output_dir: str,
+        policy: _Policy,
+        *,
+        is_continued: bool,
+        only_failed: bool,
+    ) -> None:
+        self._index = index
+        self._fingerprint = fingerprint
+        self._output_dir = output_dir
+        self._policy = policy
+        self._is_continued = is_continued
+        self._only_failed = only_failed
+
+    def verdict(self, pair: TilePair) -> _Verdict:
+        verdict = self._verdict(pair)
+        if self._only_failed and verdict in ("do", "failed_before"):
+            record = self._index.get(pair.name)
+            has_failed = record is not None and record.outcome in ("failed", "invalid")
+            return "do" if has_failed else "left_out"
+        return verdict
+
+    def _verdict(self, pair: TilePair) -> _Verdict:
+        if self._policy == "overwrite":
+            return "do"
+        record = self._index.get(pair.name)
+        if self._policy == "fail" and self.output_size(pair.name) is not None:
+            return "conflict"
+        if record is not None and self._is_own(record):
+            return self._verdict_on_own(pair, record)
+        return self._verdict_on_other(pair, record)
+
+    def output_size(self, name: str) -> int | None:
+        """Size of the tile's output file, in bytes; None if it is not there."""
+        try:
+            return os.stat(f"{self._output_dir}/{name}").st_size  # noqa: PTH116 - runs per tile
+        except OSError:
+            return None
+
+    def outputs_of_other_configurations(self) -> list[str]:
+        """Outputs of another configuration anywhere in the folder, unless mixing was allowed."""
+        own = self._fingerprint.configuration_digest
+        sessions = self._index.sessions
+        if all(session.configuration_digest == own for session in sessions) or any(
+            session.configuration_digest == own and session.granted != "resume"
+            for session in sessions
+        ):
+            return []
+        return [name for name in self._index if self._is_output_of_other(name)]
+
+    def _is_output_of_other(self, name: str) -> bool:
+        record = self._index.get(name)
+        return (
+            record is not None
+            and record.outcome == "written"
+            and not self._is_own(record)
+            and self.output_size(name) == record.output_bytes
+        )
+
+    def _is_own(self, record: TileRecord) -> bool:
+        return record.configuration_digest == self._fingerprint.configuration_digest
+
+    def _verdict_on_own(self, pair: TilePair, record: TileRecord) -> _Verdict:
+        """The latest outcome is of this configuration."""
+        size = self.output_size(pair.name)
+        is_same = self._fingerprint.of_pair(pair) == record.fingerprint
+        if record.outcome == "written":
+            if is_same and size == record.output_bytes:
+                return "done"
+            return "keep" if self._policy == "skip" and size is not None else "do"
+        if record.outcome == "skipped":
+            return "kept" if size is not None else "do"
+        # An output beside a failure: a retry was killed before it could write its journal line.
+        is_retried = size is not None and self._is_continued
+        return "failed_before" if is_same and not is_retried else "do"
+
+    def _verdict_on_other(self, pair: TilePair, record: TileRecord | None) -> _Verdict:
+        """There is no outcome of this configuration: whose is the output, if there is one?"""
+        size = self.output_size(pair.name)
+        if size is None or self._policy == "go_on_overwriting":
+            return "do"
+        if self._policy == "skip":
+            return "keep"
+        is_recorded = (
+            record is not None and record.outcome == "written" and record.output_bytes == size
+        )
+        # Unrecorded beside a session that was cut short: killed between output and journal line.
+        return "do" if self._is_continued and not is_recorded else "conflict"
+
+
+def _granted(policy: _Policy) -> GrantedPolicy:
+    if policy == "skip":
+        return "skip"
+    return "overwrite" if policy in ("overwrite", "go_on_overwriting") else "resume"
+
+
+def _continued_policy(index: JournalIndex, fingerprint: RunFingerprint) -> _Policy | None:
+    """What the unfinished session that this run goes on with was granted; None if there is none.
+
+    A session counts only while no session of another configuration, and no later session of the
+    same worker, came after it.
+    """
+    latest: dict[str, JournalSession] = {}
+    for session in index.sessions:
+        if session.configuration_digest == fingerprint.configuration_digest:
+            latest[session.worker] = session
+        elif session.configuration_digest:
+            latest.clear()
+    unfinished = [session for session in latest.values() if session.closed != "finished"]
+    if not unfinished:
+        return None
+    granted = max(unfinished, key=lambda session: session.session).granted
+    return "go_on_overwriting" if granted == "overwrite" else granted
+
+
+def _conflict(
+    output_dir: Path, names: Sequence[str], existing: ExistingPolicy, changes: Sequence[str]
+) -> RunConflictError:
+    if existing == "fail":
+        why = "and --existing fail refuses to go on when any is there"
+    elif changes:
+        why = f"which were made with another configuration ({'; '.join(changes)})"
+    else:
+        why = "which were made with another configuration or checkpoint, or by another program"
+    shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", ..." if len(names) > _N_NAMES_SHOWN else "")
+    return RunConflictError(
+        f"The output folder {output_dir} holds {len(names):,} outputs ({shown}), {why}.",
+        hint=_HINT,
+        path=output_dir,
+    )
