@@ -1,25 +1,25 @@
 """Every error that axion-stage3 raises on purpose.
 
-    AxionError                                   exit 1 (a bug if it is ever raised itself)
-    ├── UsageError (ValueError)                  exit 2   options or configuration that cannot work
-    ├── InputError                               exit 4   folders and files that were given
-    │   ├── InputFolderError (FileNotFoundError)          a folder is missing, empty or unreadable
-    │   ├── NoTilePairsError (ValueError)                 nothing in common between the two folders
-    │   ├── TileCollisionError (ValueError)               two tiles would fall on one output
-    │   └── TileError                                     one tile; a run goes on with the others
-    │       ├── TileReadError (OSError)                   not an NPZ, truncated, hostile, unreadable
-    │       ├── TileLayoutError (KeyError)                no understood key layout
-    │       ├── TileShapeError (ValueError)               rank, band count, size, or a pair that differs
-    │       ├── TileUnitsError (ValueError)               DN instead of reflectance, linear instead of dB
-    │       ├── TilePixelsError (ValueError)              NaN, Inf, empty
-    │       └── InvalidOutputError (ValueError)           the result failed the automatic validation
-    ├── CheckpointError (ValueError)             exit 5   corrupt, foreign or unfit checkpoint
+    AxionError                               exit 1 (a bug if it is ever raised itself)
+    ├── UsageError (ValueError)              exit 2  options or configuration that cannot work
+    ├── InputError                           exit 4  folders and files that were given
+    │   ├── InputFolderError (FileNotFoundError)     a folder is missing, empty or unreadable
+    │   ├── NoTilePairsError (ValueError)            nothing in common between the folders
+    │   ├── TileCollisionError (ValueError)          two tiles would fall on one output
+    │   └── TileError                                one tile; a run goes on with the others
+    │       ├── TileReadError (OSError)              not an NPZ, truncated, hostile
+    │       ├── TileLayoutError (KeyError)           no understood key layout
+    │       ├── TileShapeError (ValueError)          rank, band count, size, unequal pair
+    │       ├── TileUnitsError (ValueError)          DN for reflectance, linear for dB
+    │       ├── TilePixelsError (ValueError)         NaN, Inf, empty
+    │       └── InvalidOutputError (ValueError)      the result failed its validation
+    ├── CheckpointError (ValueError)         exit 5  corrupt, foreign or unfit checkpoint
     │   └── CheckpointNotFoundError (FileNotFoundError)
-    ├── OutputError (OSError)                    exit 6   the output folder cannot be written
-    │   └── RunConflictError                              another run, or another configuration, owns it
-    ├── ResourceError (RuntimeError)             exit 7   no such device, out of memory
-    ├── TrainingError (RuntimeError)             exit 4   the loss turned non-finite
-    └── MissingExtraError (ImportError)          exit 8   an optional dependency is not installed
+    ├── OutputError (OSError)                exit 6  the output folder cannot be written
+    │   └── RunConflictError                         another run or configuration owns it
+    ├── ResourceError (RuntimeError)         exit 7  no such device, out of memory
+    ├── TrainingError (RuntimeError)         exit 4  the loss turned non-finite
+    └── MissingExtraError (ImportError)      exit 8  an optional dependency is missing
 
 Each message says what, where and why; ``hint`` says what to do next. ``code`` is stable and documented.
 """

@@ -1,8 +1,9 @@
 """Reading and writing checkpoints; whatever comes from others is hostile until checked.
 
-``.safetensors``: the weights, and under the metadata key ``axion_stage3`` a JSON document with ``epoch`` and ``config``.
-``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config`` (at least ``timesteps`` and ``network``), read
-with ``weights_only=True``: a file that needs pickled code is refused.
+``.safetensors``: the weights, and under the metadata key ``axion_stage3`` a JSON document with
+``epoch`` and ``config``. ``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config`` (at
+least ``timesteps`` and ``network``), read with ``weights_only=True``: a file that needs pickled code
+is refused.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Checkpoint:
         epoch: Epoch at which it was saved.
         timesteps: Default number of network calls per tile, the mean included.
         schedule: Noise levels that the sampler starts and ends with.
-        config: The whole configuration document (units, bands, data sets, training, grounding reference).
+        config: The whole configuration document (units, bands, data sets, training, grounding
+            reference).
         path: Where it was read from.
         sha256: Hash of the file.
         is_bundled: Whether it is the reference checkpoint of the package.
@@ -100,7 +102,9 @@ def save_checkpoint(
     Raises:
         OutputError: The file cannot be written.
     """
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
     document = {
         "format": FORMAT_VERSION,
         **config,
@@ -176,7 +180,7 @@ def _parse_pt(path: Path, data: bytes) -> tuple[dict[str, Tensor], int, dict[str
             warnings.simplefilter("ignore")
             document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # A mutated file makes torch's reader fail in ever new ways; all of them mean the same.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "weights_only" in str(error) or "Weights only" in str(error):
             reason = "it needs pickled code, which is refused because it could run anything"

@@ -1,18 +1,18 @@
-"""The grounding network: a heavy encoder that runs once per tile, a light denoiser that runs per step.
+"""The grounding network: a heavy encoder once per tile, a light denoiser per step.
 
-    n(x)      = sign(x) sqrt|x|                       reflectance to network space, exactly invertible
-    mean      = n^-1( n(opt_v2) + gate * correction )  the minimum-error answer (``--timesteps 1``)
+    n(x)      = sign(x) sqrt|x|                        reflectance to network space, invertible
+    mean      = n^-1( n(opt_v2) + gate * correction )  minimum-error answer (``--timesteps 1``)
     residual  = W highpass(x0 - mean) / scale          the detail that the mean could not know
     opt_final = mean + highpass( scale * W^-1 residual )
 
 ``gate`` (0..1) is the evidence against opt_v2, decided on a coarse grid; ``scale`` is the predicted
 spread of the detail. Both are near 0 where nothing speaks against opt_v2, so that identity is easy.
-Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning of the
-denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
+Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
+of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
-Every operation is local: the result at a pixel does not depend on the size of the tile around it, so
-that windows are seamless. The blocks are plain 3x3 convolutions without normalisation layers, in
-channels-last memory order: measured fastest on CPU and GPU alike (docs/benchmarks.md).
+Every operation is local: the result at a pixel does not depend on the size of the tile around it,
+so that windows are seamless. The blocks are plain 3x3 convolutions without normalisation layers, in
+channels-last memory order: measured fastest on the CPU (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
 
     def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (correction and log-scale (B, 5, y, x), gate logit (B, 1, y, x), condition)."""
+        """Return (correction and log-scale (B, 5, y, x), gate (B, 1, y, x), condition)."""
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
         coarse = self.bottom(self.to_coarse(middle))
@@ -163,7 +163,7 @@ class ResidualDenoiser(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def modulation(self, sigma: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (gain, shift) for each block, (N, width, 1, 1), from N noise levels, shape (N,)."""
+        """Return (gain, shift) of each block, (N, width, 1, 1), from N noise levels (N,)."""
         octaves = torch.arange(_NOISE_FREQUENCIES, device=sigma.device, dtype=torch.float32)
         angles = c_noise(sigma.float())[:, None] * (math.pi / 2) * 2.0 ** (octaves / 2)
         embedded = self.embed_noise(torch.cat([angles.sin(), angles.cos()], dim=1))
@@ -186,7 +186,7 @@ class ResidualDenoiser(nn.Module):
 
 
 class BoundDenoiser:
-    """A :class:`~axion_stage3.diffusion.denoiser.Denoiser` with its condition and noise levels bound.
+    """A :class:`~axion_stage3.diffusion.denoiser.Denoiser` with condition and noise levels bound.
 
     What depends only on the tile (features) or only on sigma (modulation) is computed once, here.
     """

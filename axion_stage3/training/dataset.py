@@ -1,0 +1,252 @@
+"""Training tiles in memory: read once, cropped and augmented in whole batches.
+
+All tiles lie in one tensor, pixel after pixel, with every band of a pixel side by side. A batch of
+crops, with its flips and transpositions, is then a single gather: no Python loop per sample.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from axion_stage3.errors import InputError, InputFolderError, TileError
+from axion_stage3.tiles.tile_loading import load_optical, load_radar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """One line of a split file."""
+
+    tile: str
+    group: str
+    split: str
+
+
+@dataclass(frozen=True)
+class TrainingTile:
+    """A tile with its truth.
+
+    Attributes:
+        name: File name.
+        group: Acquisition or place; tiles of one group never stand on both sides of the split.
+        truth: (4, H, W) float32, reflectance.
+        s1: (2, H, W) float32, dB.
+        opt_v2: Real Stage 2 output (4, H, W) float32, if there is one.
+    """
+
+    name: str
+    group: str
+    truth: np.ndarray
+    s1: np.ndarray
+    opt_v2: np.ndarray | None = None
+
+
+def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
+    """Read a CSV with the columns tile, group and split; other columns are ignored.
+
+    Args:
+        path: The CSV. Lines whose split is neither ``train`` nor ``val`` are left out.
+
+    Raises:
+        InputError: No such file, a column is missing, or a group stands in train and in val.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"The split file {path} cannot be read: {error}.",
+            hint="Give a CSV with the columns tile, group, split with --split-file.",
+            path=path,
+        ) from error
+    wanted = {"tile", "group", "split"}
+    if not rows or not wanted <= rows[0].keys():
+        found = ", ".join(rows[0]) if rows else "nothing"
+        raise InputError(
+            f"The split file {path} needs the columns tile, group, split; found: {found}.",
+            hint="Add the missing columns; split is train or val.",
+            path=path,
+        )
+    entries = tuple(
+        SplitEntry(row["tile"], row["group"], row["split"])
+        for row in rows
+        if row["split"] in SPLITS
+    )
+    groups = {split: {e.group for e in entries if e.split == split} for split in SPLITS}
+    shared = sorted(groups["train"] & groups["val"])
+    if shared:
+        raise InputError(
+            f"The split file {path} has the group {shared[0]!r} in train and in val"
+            f" ({len(shared)} such groups): figures on val would be too good.",
+            hint="Put all tiles of a group on one side.",
+            path=path,
+        )
+    return entries
+
+
+def load_tiles(data_dir: Path, entries: Iterable[SplitEntry]) -> list[TrainingTile]:
+    """Read the tiles named by a split from ``s1/``, ``s2_truth/`` and, where present, ``opt_v2/``.
+
+    Args:
+        data_dir: Folder that holds those folders.
+        entries: Lines of the split file to load.
+
+    Returns:
+        The tiles in the order of their names.
+
+    Raises:
+        InputFolderError: ``s1/`` or ``s2_truth/`` is missing.
+        InputError: A tile is missing, unreadable, differs in size from its partner or has invalid
+            pixels.
+    """
+    for folder in ("s1", "s2_truth"):
+        if not (data_dir / folder).is_dir():
+            raise InputFolderError(
+                f"There is no folder {folder}/ in {data_dir}.",
+                hint="--data-dir needs s1/ and s2_truth/ (and may have opt_v2/).",
+                path=data_dir,
+            )
+    tiles = [_load_tile(data_dir, entry) for entry in sorted(entries, key=lambda e: e.tile)]
+    if not tiles:
+        raise InputError(
+            f"The split names no tile to load from {data_dir}.",
+            hint="Check the column split: train or val.",
+            path=data_dir,
+        )
+    return tiles
+
+
+def _load_tile(data_dir: Path, entry: SplitEntry) -> TrainingTile:
+    real_opt_v2 = data_dir / "opt_v2" / entry.tile
+    try:
+        truth = load_optical(data_dir / "s2_truth" / entry.tile)
+        s1 = load_radar(data_dir / "s1" / entry.tile)
+        opt_v2 = load_optical(real_opt_v2) if real_opt_v2.is_file() else None
+    except TileError as error:
+        raise InputError(
+            f"Training tile {entry.tile}: {error.message}", hint=error.hint, path=error.path
+        ) from error
+    for other in (s1, opt_v2):
+        if other is not None and other.shape[1:] != truth.shape[1:]:
+            raise InputError(
+                f"Training tile {entry.tile}: truth is {truth.shape[1:]} px, its partner"
+                f" {other.shape[1:]} px.",
+                hint="Resample the tiles to one grid or take the tile out of the split file.",
+                path=data_dir,
+            )
+    return TrainingTile(entry.tile, entry.group, truth, s1, opt_v2)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A batch of crops.
+
+    Attributes:
+        truth: (B, 4, crop, crop), reflectance.
+        s1: (B, 2, crop, crop), dB.
+        generated: (B, 4, crop, crop), what a radar-to-optical generator made of s1, network space.
+        opt_v2: (B, 4, crop, crop), real Stage 2 output where ``has_opt_v2``.
+        has_opt_v2: (B,) bool.
+        tile_index: (B,) which tile each crop was cut from.
+    """
+
+    truth: Tensor
+    s1: Tensor
+    generated: Tensor
+    opt_v2: Tensor
+    has_opt_v2: Tensor
+    tile_index: Tensor
+
+
+class TileSet:
+    """Tiles in one tensor, from which batches of crops are gathered.
+
+    Args:
+        tiles: What to hold.
+        generated: For each tile (variants, 4, H, W): draws of a generator that never saw its group.
+        device: Where the tensor lies.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[TrainingTile],
+        generated: Sequence[np.ndarray],
+        device: torch.device,
+    ) -> None:
+        self.names = [tile.name for tile in tiles]
+        self.n_variants = generated[0].shape[0]
+        planes = [
+            np.concatenate(
+                [
+                    tile.truth,
+                    tile.s1,
+                    tile.truth if tile.opt_v2 is None else tile.opt_v2,
+                    draws.reshape(-1, *tile.truth.shape[1:]),
+                ]
+            )
+            for tile, draws in zip(tiles, generated, strict=True)
+        ]
+        pixels = [np.moveaxis(plane, 0, -1).reshape(-1, plane.shape[0]) for plane in planes]
+        self._pixels = torch.from_numpy(np.concatenate(pixels)).float().to(device)
+        shapes = [tile.truth.shape[1:] for tile in tiles]
+        areas = [height * width for height, width in shapes]
+        self._starts = torch.tensor(np.concatenate([[0], np.cumsum(areas)[:-1]]), device=device)
+        self._shapes = torch.tensor(shapes, device=device)
+        self._has_opt_v2 = torch.tensor([t.opt_v2 is not None for t in tiles], device=device)
+        self._weights = torch.tensor(_group_weights(tiles), device=device)
+
+    def sample(self, batch: int, crop_px: int, random: torch.Generator) -> Crops:
+        """Gather random crops with random flips and transposition.
+
+        Args:
+            batch: Number of crops.
+            crop_px: Height and width of each crop.
+            random: Source of randomness, on the same device as the tiles.
+        """
+        device = self._pixels.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=random, device=device)
+
+        index = torch.multinomial(self._weights, batch, replacement=True, generator=random)
+        shapes = self._shapes[index]
+        corner = (uniform(batch, 2) * (shapes - crop_px + 1)).long()
+        steps = torch.arange(crop_px, device=device)
+        flips = uniform(batch, 2) < 0.5
+        rows, columns = (
+            corner[:, axis, None] + torch.where(flips[:, axis, None], crop_px - 1 - steps, steps)
+            for axis in (0, 1)
+        )
+        flat = rows[:, :, None] * shapes[:, 1, None, None] + columns[:, None, :]
+        flat = flat + self._starts[index, None, None]
+        flat = torch.where((uniform(batch) < 0.5)[:, None, None], flat, flat.mT)
+        bands = self._pixels[flat].movedim(-1, 1)
+        variant = torch.randint(self.n_variants, (batch,), generator=random, device=device)
+        generated = bands[:, 10:].unflatten(1, (self.n_variants, 4))
+        return Crops(
+            truth=bands[:, :4].contiguous(),
+            s1=bands[:, 4:6].contiguous(),
+            generated=generated[torch.arange(batch, device=device), variant].contiguous(),
+            opt_v2=bands[:, 6:10].contiguous(),
+            has_opt_v2=self._has_opt_v2[index],
+            tile_index=index,
+        )
+
+
+def _group_weights(tiles: Sequence[TrainingTile]) -> list[float]:
+    """Weight tiles by area, and less where a group has many, since they resemble each other."""
+    counts: dict[str, int] = {}
+    for tile in tiles:
+        counts[tile.group] = counts.get(tile.group, 0) + 1
+    return [float(np.sqrt(tile.truth[0].size) / np.sqrt(counts[tile.group])) for tile in tiles]

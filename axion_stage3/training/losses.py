@@ -1,0 +1,102 @@
+"""What the network is trained to minimise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.denoiser import c_in, c_out, c_skip
+from axion_stage3.diffusion.network import to_network_space
+
+if TYPE_CHECKING:
+    from axion_stage3.diffusion.network import GroundingNetwork
+
+_CHARBONNIER_EPSILON = 1e-3
+_LOG_ERROR_FLOOR = 4e-6
+_LOG_ERROR_WEIGHT = 0.02
+_SCALE_WEIGHT = 0.02
+_DETAIL_WEIGHT = 0.05
+_LOG_SIGMA_MEAN, _LOG_SIGMA_STD = -0.3, 1.2
+_LARGEST_RESIDUAL = 8.0
+
+
+class Losses(NamedTuple):
+    """Parts of the loss, scalars.
+
+    Attributes:
+        mean: Error of the mean.
+        scale: Negative log-likelihood of the detail under the predicted spread.
+        detail: Error of the denoiser; 0 while only the mean is trained.
+        total: What is minimised.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    detail: Tensor
+    total: Tensor
+
+
+def grounding_losses(
+    network: GroundingNetwork,
+    truth: Tensor,
+    opt_v2: Tensor,
+    s1: Tensor,
+    random: torch.Generator | None,
+) -> Losses:
+    """Compute the losses of a batch.
+
+    Args:
+        network: The network in training mode.
+        truth: (B, 4, H, W), reflectance.
+        opt_v2: (B, 4, H, W), reflectance.
+        s1: (B, 2, H, W), dB.
+        random: Source of noise levels and noise for the denoiser; None trains the mean and scale
+            only.
+    """
+    encoding = network.encode(opt_v2, s1)
+    mean = mean_error(encoding.mean, truth)
+    with torch.no_grad():
+        whitened = network.whitened_residual(
+            truth, encoding._replace(scale=torch.ones_like(encoding.scale))
+        )
+    scale = (0.5 * (whitened / encoding.scale).square() + encoding.scale.log()).mean()
+    detail = torch.zeros((), device=truth.device)
+    if random is not None:
+        residual = (whitened / encoding.scale.detach()).clamp(-_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
+        detail = _denoising_error(network, residual, encoding.features, random)
+    total = mean + _SCALE_WEIGHT * scale + _DETAIL_WEIGHT * detail
+    return Losses(mean, scale, detail, total)
+
+
+def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Charbonnier error in network space and in reflectance, and the log of each sample's MSE.
+
+    The logarithm weighs a tile by its relative gain: to spoil a nearly right tile costs as much as
+    to mend a bad one gains, which is what PSNR per tile measures.
+    """
+    linear = estimate - truth
+    # The square root's slope is unbounded at 0; dark pixels are held off it.
+    curved = to_network_space(estimate.clamp_min(1e-4)) - to_network_space(truth.clamp_min(1e-4))
+    log_error = (linear.square().mean(dim=(1, 2, 3)) + _LOG_ERROR_FLOOR).log().mean()
+    return _charbonnier(curved) + 0.5 * _charbonnier(linear) + _LOG_ERROR_WEIGHT * log_error
+
+
+def _charbonnier(error: Tensor) -> Tensor:
+    return (error.square() + _CHARBONNIER_EPSILON**2).sqrt().mean()
+
+
+def _denoising_error(
+    network: GroundingNetwork, residual: Tensor, features: Tensor, random: torch.Generator
+) -> Tensor:
+    """EDM's loss with unit weight on F (Karras et al. 2022, eq. 8), one noise level per sample."""
+    clean = network.pack(residual)
+    batch = clean.shape[0]
+    log_sigma = torch.randn(batch, generator=random, device=clean.device)
+    sigma = (log_sigma * _LOG_SIGMA_STD + _LOG_SIGMA_MEAN).exp()
+    wide = sigma[:, None, None, None]
+    noisy = clean + wide * torch.randn(clean.shape, generator=random, device=clean.device)
+    estimate = network.denoiser(c_in(wide) * noisy, network.denoiser.modulation(sigma), features)
+    target = (clean - c_skip(wide) * noisy) / c_out(wide)
+    return (estimate.float() - target).square().mean()

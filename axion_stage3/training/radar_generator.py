@@ -1,0 +1,171 @@
+"""Radar-to-optical generators: what Stage 1 and 2 do, in small, to make plausible wrong detail.
+
+A generator draws an optical tile from the radar alone. It is trained with the energy score (Gneiting
+and Raftery 2007, eq. 22) on small patches, so that its draws are as sharp and as varied as the truth
+without agreeing with it. The generators are cross-fitted by group: each tile gets draws from a
+generator that never saw its group, since one that did would remember the right answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from axion_stage3.diffusion.network import ResidualBlock, to_network_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from axion_stage3.training.dataset import TrainingTile
+
+N_NOISE_BANDS = 4
+_PATCH_PX = 6
+_RADAR_MEAN_DB = (-11.8, -18.2)
+_RADAR_STD_DB = 5.0
+_FINE_WIDTH, _COARSE_WIDTH = 40, 80
+
+
+class RadarGenerator(nn.Module):
+    """(s1, noise) -> optical tile in network space; a two-level U-shaped network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d((2 + N_NOISE_BANDS) * 4, _FINE_WIDTH, 3, padding=1)
+        self.fine_in = ResidualBlock(_FINE_WIDTH)
+        self.down = nn.Conv2d(_FINE_WIDTH, _COARSE_WIDTH, 4, stride=4)
+        self.coarse = nn.Sequential(*(ResidualBlock(_COARSE_WIDTH) for _ in range(3)))
+        self.up = nn.ConvTranspose2d(_COARSE_WIDTH, _FINE_WIDTH, 4, stride=4)
+        self.fine_out = ResidualBlock(_FINE_WIDTH)
+        self.leave = nn.Conv2d(_FINE_WIDTH, 16, 3, padding=1)
+
+    def forward(self, s1: Tensor, noise: Tensor) -> Tensor:
+        """Draw tiles.
+
+        Args:
+            s1: (B, 2, H, W), dB; H, W divisible by 8.
+            noise: (B, N_NOISE_BANDS, H, W), standard normal.
+
+        Returns:
+            (B, 4, H, W) in network space.
+        """
+        mean = torch.tensor(_RADAR_MEAN_DB, device=s1.device)[:, None, None]
+        radar = ((s1 - mean) / _RADAR_STD_DB).clamp(-5, 5)
+        packed = F.pixel_unshuffle(torch.cat([radar, noise], dim=1), 2)
+        packed = packed.contiguous(memory_format=torch.channels_last)
+        fine = self.fine_in(self.enter(packed))
+        fine = self.fine_out(fine + self.up(self.coarse(self.down(fine))))
+        return 0.3 + 0.1 * F.pixel_shuffle(self.leave(fine), 2)
+
+
+def energy_score(first: Tensor, second: Tensor, truth: Tensor) -> Tensor:
+    """Energy score of two independent draws over small patches: E|X - t| - E|X - X'| / 2.
+
+    Args:
+        first: A draw, (B, 4, H, W).
+        second: Another draw from the same radar.
+        truth: What was there.
+
+    Returns:
+        Scalar; least when the draws follow the distribution of the truth.
+    """
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        squared = (a - b).square().sum(dim=1, keepdim=True)
+        return (F.avg_pool2d(squared, _PATCH_PX, stride=_PATCH_PX // 2) + 1e-6).sqrt().mean()
+
+    accuracy = 0.5 * (distance(first, truth) + distance(second, truth))
+    return accuracy - 0.5 * distance(first, second)
+
+
+def fit_generators(
+    tiles: Sequence[TrainingTile],
+    *,
+    n_steps: int,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    autocast: Callable[[], torch.autocast],
+) -> list[RadarGenerator]:
+    """Train two generators, each on one half of the groups.
+
+    Args:
+        tiles: Training tiles only.
+        n_steps: Steps for each generator.
+        batch: Crops of 64 px per step.
+        seed: Of initialisation, crops and noise.
+        device: Where to train.
+        autocast: Makes the mixed-precision context.
+
+    Returns:
+        Generator k, trained on the groups of the fold that is not k (see :func:`fold_of`).
+    """
+    from axion_stage3.training.dataset import TileSet
+
+    folds = fold_of(tiles)
+    generators = []
+    for fold in (0, 1):
+        held_in = [t for t in tiles if folds[t.group] != fold] or list(tiles)
+        empty = [np.zeros((1, *t.truth.shape), np.float32) for t in held_in]
+        tile_set = TileSet(held_in, empty, device)
+        random = torch.Generator(device=device).manual_seed(seed * 2 + fold)
+        torch.manual_seed(seed * 2 + fold)
+        network = RadarGenerator().to(device, memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=n_steps)
+        for _ in range(n_steps):
+            crops = tile_set.sample(batch, 64, random)
+            noise = torch.randn(2 * batch, N_NOISE_BANDS, 64, 64, generator=random, device=device)
+            with autocast():
+                draws = network(crops.s1.repeat(2, 1, 1, 1), noise)
+            first, second = draws.float().chunk(2)
+            loss = energy_score(first, second, to_network_space(crops.truth))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        generators.append(network.eval())
+    return generators
+
+
+def fold_of(tiles: Sequence[TrainingTile]) -> dict[str, int]:
+    """Deal the groups onto two folds: alternately, by name."""
+    return {group: k % 2 for k, group in enumerate(sorted({tile.group for tile in tiles}))}
+
+
+@torch.no_grad()
+def draw(
+    generator: RadarGenerator, s1: np.ndarray, *, n_sharp: int, n_smooth: int, seed: int
+) -> np.ndarray:
+    """Draw optical tiles from one radar tile.
+
+    Args:
+        generator: A trained generator.
+        s1: (2, H, W), dB.
+        n_sharp: Number of single draws: sharp, inventing detail.
+        n_smooth: Number of means over eight draws: smooth, copying the radar.
+        seed: Of the noise.
+
+    Returns:
+        (n_sharp + n_smooth, 4, H, W) float32, network space.
+    """
+    device = next(generator.parameters()).device
+    height, width = s1.shape[1:]
+    padded = F.pad(
+        torch.from_numpy(s1)[None].to(device),
+        (0, -width % 8, 0, -height % 8),
+        mode="reflect",
+    )
+    random = torch.Generator().manual_seed(seed)
+
+    def one() -> Tensor:
+        noise = torch.randn(1, N_NOISE_BANDS, *padded.shape[-2:], generator=random)
+        return generator(padded, noise.to(device))[0, :, :height, :width].float()
+
+    sharp = [one() for _ in range(n_sharp)]
+    smooth = [torch.stack([one() for _ in range(8)]).mean(0) for _ in range(n_smooth)]
+    return np.asarray(torch.stack(sharp + smooth).cpu().numpy(), np.float32)

@@ -1,0 +1,159 @@
+"""Families of Stage 2 surrogates for whole tiles: what a model is validated on.
+
+Each family answers another question: does the model mend bad tiles (hard), does it leave good ones
+alone (mild, truth), does it see through faults of one kind (generator, blurred, speckled), and
+does it generalise to a kind of fault that training never shows (retrieved).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from axion_stage3.diffusion.network import from_network_space, to_network_space
+from axion_stage3.training.random_fields import gaussian_blur, normal, smooth_field, uniform
+from axion_stage3.training.stage2_surrogates import FAULTS, SurrogateScene, apply_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from axion_stage3.training.dataset import TrainingTile
+
+_PATCH_PX = 8
+_MOST_PATCHES = 4000
+
+
+def _only(name: str, strength: float) -> Callable[[torch.Generator], dict[str, Tensor]]:
+    return lambda _random: {name: torch.tensor([strength])}
+
+
+def _several(
+    low: float, high: float, switch_on: float, always: tuple[str, ...]
+) -> Callable[[torch.Generator], dict[str, Tensor]]:
+    def strengths(random: torch.Generator) -> dict[str, Tensor]:
+        severity = float(uniform((1,), low, high, random))
+        chosen = {}
+        for name in FAULTS:
+            is_on = float(uniform((1,), 0.0, 1.0, random)) < switch_on
+            share = uniform((1,), 0.5, 1.0, random)
+            if is_on or name in always:
+                chosen[name] = severity * share
+        return chosen
+
+    return strengths
+
+
+_RECIPES: Final[dict[str, Callable[[torch.Generator], dict[str, Tensor]]]] = {
+    "hard": _several(0.45, 0.85, 0.3, ("invented_detail", "colour_cast")),
+    "mixed": _several(0.0, 1.0, 0.22, ("invented_detail",)),
+    "mild": _several(0.02, 0.12, 0.25, ("invented_detail",)),
+    "generator": _only("generated_scene", 1.0),
+    "blurred": _only("over_smoothing", 1.0),
+    "speckled": _only("leaked_speckle", 1.0),
+    "truth": lambda _random: {},
+}
+
+FAMILIES: Final = (*_RECIPES, "retrieved")
+"""Names of the families; ``retrieved`` is used in evaluation only and never in training."""
+
+
+def surrogate_tile(
+    family: str,
+    tile: TrainingTile,
+    donors: Sequence[TrainingTile],
+    generated: np.ndarray,
+) -> np.ndarray:
+    """Make the opt_v2 of a whole tile.
+
+    Args:
+        family: One of ``FAMILIES``.
+        tile: Truth and radar.
+        donors: Tiles of other groups, material for borrowed detail.
+        generated: (variants, 4, H, W), draws of a generator that never saw the tile's group.
+
+    Returns:
+        (4, H, W) float32, reflectance; depends only on the arguments.
+    """
+    key = hashlib.blake2b(f"{family}/{tile.name}".encode(), digest_size=7).digest()
+    random = torch.Generator().manual_seed(int.from_bytes(key, "little"))
+    height, width = tile.truth.shape[1:]
+    donor = donors[int(uniform((1,), 0, len(donors) - 1e-3, random))]
+    variant = int(uniform((1,), 0, len(generated) - 1e-3, random))
+    scene = SurrogateScene(
+        truth=to_network_space(torch.from_numpy(tile.truth)[None]),
+        s1=torch.from_numpy(tile.s1)[None],
+        generated=torch.from_numpy(generated[variant])[None],
+        donor=to_network_space(_fit(torch.from_numpy(donor.truth)[None], height, width)),
+    )
+    if family == "retrieved":
+        result = from_network_space(_retrieved(scene, donors, random))
+    else:
+        result = apply_faults(scene, _RECIPES[family](random), random)
+    return np.ascontiguousarray(result[0].numpy())
+
+
+def _fit(tile: Tensor, height: int, width: int) -> Tensor:
+    """Cut or mirror a tile to a size."""
+    while tile.shape[-2] < height or tile.shape[-1] < width:
+        bottom = min(tile.shape[-2] - 1, max(0, height - tile.shape[-2]))
+        right = min(tile.shape[-1] - 1, max(0, width - tile.shape[-1]))
+        tile = F.pad(tile, (0, right, 0, bottom), mode="reflect")
+    return tile[..., :height, :width]
+
+
+def _retrieved(
+    scene: SurrogateScene, donors: Sequence[TrainingTile], random: torch.Generator
+) -> Tensor:
+    """A tile quilted from patches of other places whose radar looks alike.
+
+    Each 8 px patch takes the optical detail of one of the nearest patches by radar statistics;
+    colour comes from a blurred and slightly wrong truth.
+    """
+    bank_keys, bank_patches = _patch_bank(donors, random)
+    height, width = scene.truth.shape[-2:]
+    keys, _ = _patches(scene.s1, scene.truth)
+    nearest = torch.cdist(keys, bank_keys).topk(8, largest=False).indices
+    pick = (uniform((nearest.shape[0], 1), 0, 8 - 1e-3, random)).long()
+    chosen = bank_patches[nearest.gather(1, pick)[:, 0]]
+    rows, columns = -(-height // _PATCH_PX), -(-width // _PATCH_PX)
+    quilt = chosen.view(rows, columns, 4, _PATCH_PX, _PATCH_PX).permute(2, 0, 3, 1, 4)
+    quilt = quilt.reshape(1, 4, rows * _PATCH_PX, columns * _PATCH_PX)[..., :height, :width]
+    quilt = gaussian_blur(quilt, torch.tensor([0.8]))
+    cutoff = uniform((1,), 5.0, 12.0, random)
+    colour = gaussian_blur(scene.truth, cutoff)
+    drift = smooth_field((1, 4, height, width), torch.tensor([20.0]), random)
+    cast = 0.015 * (drift + normal((1, 4, 1, 1), random))
+    return colour + cast + quilt - gaussian_blur(quilt, cutoff)
+
+
+def _patches(s1: Tensor, optical: Tensor) -> tuple[Tensor, Tensor]:
+    """Radar statistics (N, 4) and optical patches (N, 4, 8, 8) of a tile."""
+    height, width = s1.shape[-2:]
+    size = (-(-height // _PATCH_PX) * _PATCH_PX, -(-width // _PATCH_PX) * _PATCH_PX)
+    s1, optical = _fit(s1, *size), _fit(optical, *size)
+    mean = F.avg_pool2d(s1, _PATCH_PX)
+    spread = (F.avg_pool2d(s1.square(), _PATCH_PX) - mean.square()).clamp_min(0).sqrt()
+    keys = torch.cat([mean, 2 * spread], dim=1).flatten(2)[0].T
+    cut = F.unfold(optical, _PATCH_PX, stride=_PATCH_PX)[0].T
+    return keys, cut.reshape(-1, 4, _PATCH_PX, _PATCH_PX)
+
+
+def _patch_bank(donors: Sequence[TrainingTile], random: torch.Generator) -> tuple[Tensor, Tensor]:
+    keys, patches = zip(
+        *(
+            _patches(
+                torch.from_numpy(donor.s1)[None],
+                to_network_space(torch.from_numpy(donor.truth)[None]),
+            )
+            for donor in donors
+        ),
+        strict=True,
+    )
+    all_keys, all_patches = torch.cat(keys), torch.cat(patches)
+    kept = torch.randperm(len(all_keys), generator=random)[:_MOST_PATCHES]
+    return all_keys[kept], all_patches[kept]

@@ -1,0 +1,230 @@
+"""The trainer: from folders of tiles to a checkpoint, resumable at any step."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from axion_stage3.diffusion.checkpoint import save_checkpoint
+from axion_stage3.diffusion.network import GroundingNetwork
+from axion_stage3.errors import TrainingError
+from axion_stage3.training.losses import Losses, grounding_losses
+from axion_stage3.training.stage2_surrogates import augment_pair, scene_of, training_surrogate
+from axion_stage3.training.training_material import TrainingMaterial, fit_constants
+from axion_stage3.training.training_state import load_state, save_state
+from axion_stage3.training.validation import ValidationResult, validate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from axion_stage3.training.training_config import TrainingConfig
+
+_SAVE_SECONDS = 120.0
+
+
+class TrainingObserver(Protocol):
+    """Receives progress; the command line renders it."""
+
+    def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
+        """Called after every step with the share of training done."""
+
+    def validated(self, step: int, result: ValidationResult) -> None:
+        """Called after each validation."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run left behind.
+
+    Attributes:
+        best_path: Checkpoint of the best validation.
+        last_path: Checkpoint of the last step.
+        steps: Steps done in all.
+        best: Validation of the best checkpoint.
+    """
+
+    best_path: Path
+    last_path: Path
+    steps: int
+    best: ValidationResult
+
+
+class Trainer:
+    """State of one training run.
+
+    Args:
+        config: What to do.
+        material: Tiles, generators and surrogates for validation.
+        output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, material: TrainingMaterial, output_dir: Path
+    ) -> None:
+        self.config = config
+        self.material = material
+        self.output_dir = output_dir
+        self.device = material.device
+        torch.manual_seed(config.seed)
+        network = GroundingNetwork()
+        fit_constants(network, material, config)
+        self.network = network.to(self.device, memory_format=torch.channels_last).train()
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.random = torch.Generator(device=self.device).manual_seed(config.seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.best: ValidationResult | None = None
+        load_state(self, output_dir / "state.pt")
+
+    @property
+    def progress(self) -> float:
+        """Share of training done, 0..1: by steps or by minutes, whichever is further."""
+        by_steps = self.step / self.config.max_steps
+        if self.config.max_minutes is None:
+            return by_steps
+        return max(by_steps, self.seconds / (60 * self.config.max_minutes))
+
+    def run(self, observer: TrainingObserver | None = None) -> TrainingResult:
+        """Train to the end of the budget.
+
+        Raises:
+            TrainingError: The loss is no longer finite; the last good checkpoint stays.
+            OutputError: A checkpoint cannot be written.
+        """
+        saved = time.monotonic()
+        while self.progress < 1.0:
+            started = time.monotonic()
+            losses = self._train_step()
+            self.seconds += time.monotonic() - started
+            self.step += 1
+            if observer is not None:
+                observer.step(self.step, self.progress, losses)
+            if self.step % 50 == 0:
+                self._log({"step": self.step, "seconds": round(self.seconds, 2), **losses})
+            if self.step % self.config.validate_every == 0:
+                self._validate(observer)
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
+        if self.best is None or self.step % self.config.validate_every != 0:
+            self._validate(observer)
+        self.save()
+        assert self.best is not None
+        return TrainingResult(
+            best_path=self.output_dir / "best.safetensors",
+            last_path=self.output_dir / "last.safetensors",
+            steps=self.step,
+            best=self.best,
+        )
+
+    def save(self) -> None:
+        """Write the last checkpoint and the state from which training resumes bit for bit."""
+        self._save_checkpoint("last")
+        save_state(self, self.output_dir / "state.pt")
+
+    def _train_step(self) -> dict[str, float]:
+        progress = self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._learning_rate_share(progress)
+        truth, opt_v2, s1, tile_index = self._batch()
+        random = self.random if progress >= self.config.mean_only_share else None
+        with self.material.autocast():
+            losses = grounding_losses(self.network, truth, opt_v2, s1, random)
+        if not bool(torch.isfinite(losses.total)):
+            self._refuse_to_go_on(losses, tile_index)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return {name: float(value.detach()) for name, value in losses._asdict().items()}
+
+    def _batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Crops, varied in light and radar level, with a surrogate (or real) opt_v2."""
+        config, random = self.config, self.random
+        with torch.no_grad():
+            crops = self.material.tiles.sample(config.batch_size, config.crop_px, random)
+            truth, s1 = augment_pair(crops.truth, crops.s1, random)
+            scene = scene_of(truth, s1, crops.generated, random)
+            opt_v2 = training_surrogate(
+                scene,
+                random,
+                left_out=frozenset(config.left_out_faults),
+                share_untouched=config.share_untouched,
+                switch_on=config.switch_on,
+            )
+            # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
+            is_real = crops.has_opt_v2[:, None, None, None]
+            truth = torch.where(is_real, crops.truth, truth)
+            s1 = torch.where(is_real, crops.s1, s1)
+            opt_v2 = torch.where(is_real, crops.opt_v2, opt_v2)
+        return truth, opt_v2, s1, crops.tile_index
+
+    def _learning_rate_share(self, progress: float) -> float:
+        warm_up = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        cosine = 0.5 * (1 + float(torch.cos(torch.tensor(min(1.0, progress) * torch.pi))))
+        return warm_up * max(cosine, 0.01)
+
+    def _validate(self, observer: TrainingObserver | None) -> None:
+        averaged = self._averaged_network()
+        result = validate(averaged, self.material.validation_cases)
+        self._log({"step": self.step, "validation": result.as_document()})
+        if self.best is None or result.score > self.best.score:
+            self.best = result
+            self._save_checkpoint("best")
+        if observer is not None:
+            observer.validated(self.step, result)
+
+    def _averaged_network(self) -> GroundingNetwork:
+        module = self.average.module
+        assert isinstance(module, GroundingNetwork)
+        return module
+
+    def _save_checkpoint(self, name: str) -> None:
+        save_checkpoint(
+            self.output_dir / f"{name}.safetensors",
+            self._averaged_network(),
+            epoch=self.step * self.config.batch_size // len(self.material.tiles.names),
+            config=self._document(),
+        )
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "timesteps": self.config.timesteps,
+            "schedule": {"sigma_max": 2.5, "sigma_min": 0.05, "rho": 5.0},
+            "bands": {"optical": ["blue", "green", "red", "nir"], "radar": ["vv", "vh"]},
+            "units": {"optical": "reflectance 0..1", "radar": "backscatter dB"},
+            "datasets": self.config.datasets,
+            "steps": self.step,
+            "training": self.config.model_dump(mode="json"),
+            "training_range": self.material.value_ranges,
+            "grounding_reference": self.material.grounding_reference,
+        }
+
+    def _log(self, entry: dict[str, object]) -> None:
+        with (self.output_dir / "training_log.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def _refuse_to_go_on(self, losses: Losses, tile_index: Tensor) -> None:
+        names = sorted({self.material.tiles.names[int(i)] for i in tile_index})
+        parts = ", ".join(f"{k} {float(v.detach()):.3g}" for k, v in losses._asdict().items())
+        raise TrainingError(
+            f"The loss is no longer a finite number at step {self.step} ({parts});"
+            f" tiles of the batch: {', '.join(names)}.",
+            hint=f"The last good checkpoint is in {self.output_dir}. Check these tiles with"
+            " `axion-stage3 validate`, or lower learning_rate.",
+            path=self.output_dir,
+        )

@@ -1,0 +1,76 @@
+"""Configuration of ``axion-stage3 train``."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from axion_stage3.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TrainingConfig(BaseModel):
+    """Everything that decides what a training run does; stored in the checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, description="Seed of initialisation, crops, faults, noise.")
+    batch_size: int = Field(default=16, ge=2, description="Crops per step.")
+    crop_px: int = Field(default=96, ge=32, description="Height and width of a crop, pixels.")
+    max_steps: int = Field(default=20_000, ge=1, description="Steps at most.")
+    max_minutes: float | None = Field(default=None, gt=0, description="Minutes at most.")
+    learning_rate: float = Field(default=1.2e-3, gt=0, description="Peak of the cosine schedule.")
+    weight_decay: float = Field(default=0.02, ge=0, description="AdamW weight decay.")
+    warmup_steps: int = Field(default=200, ge=0, description="Steps of linear warm-up.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    ema_decay: float = Field(default=0.998, ge=0, lt=1, description="Decay of the weight average.")
+    mean_only_share: float = Field(
+        default=0.3, ge=0, le=1, description="Share of training before the denoiser joins."
+    )
+    validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Of the convolutions.")
+    generator_steps: int = Field(
+        default=1200, ge=1, description="Steps of each radar-to-optical generator (surrogates)."
+    )
+    generator_batch_size: int = Field(default=12, ge=1, description="Crops per generator step.")
+    n_sharp_draws: int = Field(default=3, ge=1, description="Sharp generator draws per tile.")
+    n_smooth_draws: int = Field(default=1, ge=0, description="Smooth generator means per tile.")
+    switch_on: float = Field(default=0.22, ge=0, le=1, description="Probability of each fault.")
+    share_untouched: float = Field(
+        default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
+    )
+    left_out_faults: tuple[str, ...] = Field(
+        default=(), description="Faults never trained on (leave-one-family-out validation)."
+    )
+    timesteps: int = Field(default=10, ge=1, description="Default timesteps of the checkpoint.")
+    datasets: str = Field(default="", description="Names of the data sets, for the checkpoint.")
+
+    @classmethod
+    def from_toml(cls, path: Path | None, **overrides: object) -> TrainingConfig:
+        """Read a TOML file; overrides that are not None win.
+
+        Raises:
+            UsageError: The file cannot be read or an entry is unknown or out of range.
+        """
+        try:
+            entries = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+            given = {key: value for key, value in overrides.items() if value is not None}
+            return cls(**{**entries, **given})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(
+                f"The training configuration {path} cannot be read: {error}.",
+                hint="Give a TOML file with --config.",
+                path=path,
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(
+                f"Training configuration: {where}: {first['msg']}.",
+                hint=f"Known entries: {', '.join(cls.model_fields)}.",
+                path=path,
+            ) from error

@@ -1,0 +1,243 @@
+"""What training stands on: tiles, generators, surrogates for validation, measured constants."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from axion_stage3.diffusion.highpass import highpass
+from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
+from axion_stage3.errors import InputError
+from axion_stage3.training.dataset import (
+    SplitEntry,
+    TileSet,
+    TrainingTile,
+    load_tiles,
+    read_split_file,
+)
+from axion_stage3.training.radar_generator import RadarGenerator, draw, fit_generators, fold_of
+from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
+from axion_stage3.training.surrogate_families import surrogate_tile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from axion_stage3.training.training_config import TrainingConfig
+
+VALIDATION_FAMILIES = ("hard", "mixed", "mild", "truth")
+_BATCHES_FOR_CONSTANTS = 24
+
+
+@dataclass(frozen=True)
+class ValidationCase:
+    """A held-out tile with the opt_v2 of one family.
+
+    Attributes:
+        family: Name of the surrogate family.
+        tile: Truth and radar.
+        opt_v2: (4, H, W) float32, reflectance.
+    """
+
+    family: str
+    tile: TrainingTile
+    opt_v2: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainingMaterial:
+    """All data of a training run, in memory.
+
+    Attributes:
+        tiles: Training tiles with their generator draws.
+        validation_cases: Held-out tiles, once per validation family.
+        device: Where training runs.
+        precision: ``fp32`` or ``bf16``.
+        value_ranges: Percentiles of each band over the training tiles.
+        grounding_reference: Reference distribution of the grounding score, for the checkpoint.
+    """
+
+    tiles: TileSet
+    validation_cases: tuple[ValidationCase, ...]
+    device: torch.device
+    precision: str
+    value_ranges: dict[str, list[float]]
+    grounding_reference: dict[str, Any]
+
+    def autocast(self) -> torch.autocast:
+        """Return a new mixed-precision context."""
+        return make_autocast(self.device, self.precision)
+
+
+def make_autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return a mixed-precision context that does nothing for ``fp32``."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def prepare_material(
+    data_dir: Path, split_file: Path, config: TrainingConfig, output_dir: Path, device: torch.device
+) -> TrainingMaterial:
+    """Read and check all tiles, then train (or read back) the generators.
+
+    Args:
+        data_dir: Folder with ``s1/``, ``s2_truth/`` and perhaps ``opt_v2/``.
+        split_file: CSV with tile, group, split.
+        config: Training configuration.
+        output_dir: Where the generators are kept for resuming.
+        device: Where to train.
+
+    Raises:
+        InputError: The split or a tile is unfit, or no tile is as large as a crop.
+    """
+    entries = read_split_file(split_file)
+    train, val = (
+        load_tiles(data_dir, [entry for entry in entries if entry.split == split])
+        for split in ("train", "val")
+    )
+    too_small = [t.name for t in train if min(t.truth.shape[1:]) < config.crop_px]
+    if len(too_small) == len(train):
+        raise InputError(
+            f"No training tile is as large as a crop of {config.crop_px} px.",
+            hint="Lower crop_px in the training configuration.",
+            path=data_dir,
+        )
+    train = [tile for tile in train if tile.name not in set(too_small)]
+    generators = _generators(train, config, output_dir, device)
+    folds = fold_of(train)
+    draws = [_draws(generators[folds[tile.group]], tile, config) for tile in train]
+    return TrainingMaterial(
+        tiles=TileSet(train, draws, device),
+        validation_cases=validation_cases(val, train, generators, VALIDATION_FAMILIES, config),
+        device=device,
+        precision=config.precision,
+        value_ranges=_value_ranges(train),
+        grounding_reference=_grounding_reference(train),
+    )
+
+
+def validation_cases(
+    val: Sequence[TrainingTile],
+    donors: Sequence[TrainingTile],
+    generators: Sequence[RadarGenerator],
+    families: Sequence[str],
+    config: TrainingConfig,
+) -> tuple[ValidationCase, ...]:
+    """Make the opt_v2 of each held-out tile for each family."""
+    draws = [_draws(generators[k % len(generators)], tile, config) for k, tile in enumerate(val)]
+    return tuple(
+        ValidationCase(family, tile, surrogate_tile(family, tile, donors, draws[k]))
+        for family in families
+        for k, tile in enumerate(val)
+    )
+
+
+def fit_constants(
+    network: GroundingNetwork, material: TrainingMaterial, config: TrainingConfig
+) -> None:
+    """Measure normalisation and the spread of the residual on training crops, into the network.
+
+    The whitening matrix is W = C^(-1/2) with C the band covariance of highpass(truth - opt_v2).
+    """
+    random = torch.Generator(device=material.device).manual_seed(config.seed + 1)
+    optical, radar, details = [], [], []
+    for _ in range(_BATCHES_FOR_CONSTANTS):
+        crops = material.tiles.sample(config.batch_size, config.crop_px, random)
+        scene = scene_of(crops.truth, crops.s1, crops.generated, random)
+        opt_v2 = training_surrogate(scene, random, switch_on=config.switch_on)
+        optical.append(to_network_space(crops.truth).transpose(0, 1).flatten(1))
+        radar.append(crops.s1.transpose(0, 1).flatten(1))
+        details.append(highpass(crops.truth - opt_v2).transpose(0, 1).flatten(1))
+    optical_pixels, radar_pixels = torch.cat(optical, 1), torch.cat(radar, 1)
+    covariance = torch.cat(details, 1).cov().double().cpu()
+    values, vectors = torch.linalg.eigh(covariance)
+    roots = values.clamp_min(1e-10).sqrt()
+    constants = {
+        "optical_mean": optical_pixels.mean(1),
+        "optical_std": optical_pixels.std(1),
+        "radar_mean": radar_pixels.mean(1),
+        "radar_std": radar_pixels.std(1),
+        "whitening": vectors @ torch.diag(1 / roots) @ vectors.T,
+        "unwhitening": vectors @ torch.diag(roots) @ vectors.T,
+    }
+    for name, value in constants.items():
+        getattr(network, name).copy_(value.float())
+
+
+def _generators(
+    train: Sequence[TrainingTile], config: TrainingConfig, output_dir: Path, device: torch.device
+) -> list[RadarGenerator]:
+    """Read back the generators of an interrupted run of the same configuration, or train."""
+    path = output_dir / "generators.pt"
+    names = "\n".join(tile.name for tile in train)
+    key = hashlib.sha256(
+        f"{config.seed}/{config.generator_steps}/{config.generator_batch_size}/{names}".encode()
+    ).hexdigest()
+    if path.is_file():
+        stored = torch.load(path, map_location=device, weights_only=True)
+        if stored["key"] == key:
+            return load_generators(stored["states"], device)
+    generators = fit_generators(
+        train,
+        n_steps=config.generator_steps,
+        batch=config.generator_batch_size,
+        seed=config.seed,
+        device=device,
+        autocast=lambda: make_autocast(device, config.precision),
+    )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    torch.save({"key": key, "states": [g.state_dict() for g in generators]}, path)
+    return generators
+
+
+def load_generators(states: Sequence[dict[str, Any]], device: torch.device) -> list[RadarGenerator]:
+    """Rebuild generators from their weights."""
+    generators = []
+    for state in states:
+        generator = RadarGenerator().to(device)
+        generator.load_state_dict(state)
+        generators.append(generator.eval())
+    return generators
+
+
+def _draws(generator: RadarGenerator, tile: TrainingTile, config: TrainingConfig) -> np.ndarray:
+    seed = int.from_bytes(hashlib.blake2b(tile.name.encode(), digest_size=6).digest(), "little")
+    return draw(
+        generator,
+        tile.s1,
+        n_sharp=config.n_sharp_draws,
+        n_smooth=config.n_smooth_draws,
+        seed=seed + config.seed,
+    )
+
+
+def _value_ranges(tiles: Sequence[TrainingTile]) -> dict[str, list[float]]:
+    """0.1 and 99.9 percentiles of each band over the training tiles."""
+    ranges = {}
+    names = ("blue", "green", "red", "nir", "vv", "vh")
+    stacked = [np.concatenate([t.truth, t.s1]).reshape(6, -1) for t in tiles]
+    for band, name in enumerate(names):
+        values = np.concatenate([pixels[band] for pixels in stacked])
+        ranges[name] = [round(float(v), 4) for v in np.percentile(values, (0.1, 99.9))]
+    return ranges
+
+
+def _grounding_reference(tiles: Sequence[TrainingTile]) -> dict[str, Any]:
+    from axion_stage3.statistics.grounding import GroundingReference
+
+    return GroundingReference.from_pairs([(t.truth, t.s1) for t in tiles]).to_json()
+
+
+__all__ = [
+    "SplitEntry",
+    "TrainingMaterial",
+    "ValidationCase",
+    "fit_constants",
+    "load_generators",
+    "make_autocast",
+    "prepare_material",
+    "validation_cases",
+]

@@ -1,0 +1,91 @@
+"""Validation during training: the gain of the mean over opt_v2, on scenes never trained on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from axion_stage3.statistics.image_quality import psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from axion_stage3.diffusion.network import GroundingNetwork
+    from axion_stage3.training.training_material import ValidationCase
+
+_PSNR_CEILING_DB = 60.0
+
+
+@dataclass(frozen=True)
+class FamilyResult:
+    """Mean over groups for one surrogate family.
+
+    Attributes:
+        psnr_opt_v2: Of the input, dB.
+        psnr_opt_final: Of the result at timesteps 1, dB.
+        share_improved: Share of groups whose PSNR rose.
+    """
+
+    psnr_opt_v2: float
+    psnr_opt_final: float
+    share_improved: float
+
+    @property
+    def gain(self) -> float:
+        """PSNR gained, dB."""
+        return self.psnr_opt_final - self.psnr_opt_v2
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Results by family."""
+
+    families: dict[str, FamilyResult]
+
+    @property
+    def score(self) -> float:
+        """What the best checkpoint is chosen by: mean gain, harm counted double."""
+        gains = {name: result.gain for name, result in self.families.items() if name != "truth"}
+        return float(np.mean([gain if gain > 0 else 2 * gain for gain in gains.values()]))
+
+    def as_document(self) -> dict[str, Any]:
+        """Return a JSON document."""
+        return {name: asdict(result) for name, result in self.families.items()}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> ValidationResult:
+        """Inverse of :meth:`as_document`."""
+        return cls({name: FamilyResult(**entry) for name, entry in document.items()})
+
+
+@torch.no_grad()
+def validate(network: GroundingNetwork, cases: Sequence[ValidationCase]) -> ValidationResult:
+    """Ground held-out tiles at timesteps 1.
+
+    Args:
+        network: Network to judge; its mode is left as it was.
+        cases: Held-out tiles with their opt_v2.
+    """
+    device = network.whitening.device
+    figures: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for case in cases:
+        opt_v2 = torch.from_numpy(case.opt_v2)[None].to(device)
+        s1 = torch.from_numpy(case.tile.s1)[None].to(device)
+        mean = network.encode(opt_v2, s1).mean[0].cpu().numpy()
+        pair = (psnr(case.opt_v2, case.tile.truth), psnr(mean, case.tile.truth))
+        figures[case.family][case.tile.group].append(
+            (min(pair[0], _PSNR_CEILING_DB), min(pair[1], _PSNR_CEILING_DB))
+        )
+    return ValidationResult({name: _family_result(groups) for name, groups in figures.items()})
+
+
+def _family_result(groups: dict[str, list[tuple[float, float]]]) -> FamilyResult:
+    means = np.array([np.mean(pairs, axis=0) for pairs in groups.values()])
+    before, after = means.mean(axis=0)
+    return FamilyResult(float(before), float(after), float((means[:, 1] > means[:, 0]).mean()))
