@@ -21,7 +21,7 @@
     ├── TrainingError (RuntimeError)         exit 4  the loss turned non-finite
     └── MissingExtraError (ImportError)      exit 8  an optional dependency is missing
 
-Each message says what, where and why; ``hint`` says what to do next. ``code`` is stable and documented.
+Each message says what, where and why; ``hint`` says what to do next. ``code`` is stable.
 """
 
 from __future__ import annotations

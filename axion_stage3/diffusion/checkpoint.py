@@ -1,9 +1,9 @@
 """Reading and writing checkpoints; whatever comes from others is hostile until checked.
 
 ``.safetensors``: the weights, and under the metadata key ``axion_stage3`` a JSON document with
-``epoch`` and ``config``. ``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config`` (at
-least ``timesteps`` and ``network``), read with ``weights_only=True``: a file that needs pickled code
-is refused.
+``epoch`` and ``config``. ``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config``
+(at least ``timesteps`` and ``network``), read with ``weights_only=True``: a file that needs pickled
+code is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ FORMAT_VERSION: Final = 1
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_WIDTH: Final = 1024
 _MAX_BLOCKS: Final = 64
-_TRAIN_HINT = "Use a checkpoint written by `axion-stage3 train`, or leave --checkpoint out for the bundled one."
+_TRAIN_HINT = "Use a checkpoint written by `axion-stage3 train`,"
+    " or leave --checkpoint out for the bundled one."
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Radar-to-optical generators: what Stage 1 and 2 do, in small, to make plausible wrong detail.
 
-A generator draws an optical tile from the radar alone. It is trained with the energy score (Gneiting
-and Raftery 2007, eq. 22) on small patches, so that its draws are as sharp and as varied as the truth
-without agreeing with it. The generators are cross-fitted by group: each tile gets draws from a
+A generator draws an optical tile from the radar alone. It is trained with the energy score
+(Gneiting and Raftery 2007, eq. 22) on small patches, so that its draws are as sharp and as varied
+as the truth without agreeing with it. The generators are cross-fitted by group: each tile gets draws from a
 generator that never saw its group, since one that did would remember the right answer.
 """
 

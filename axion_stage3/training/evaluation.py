@@ -1,0 +1,195 @@
+"""Evaluation against truth: opt_v2 and opt_final side by side, with intervals over scenes.
+
+Tiles of one group (acquisition or place) resemble each other, so figures are means over groups of the
+mean over a group's tiles, and intervals come from resampling groups (Efron and Tibshirani 1993,
+chapter 13: the percentile bootstrap), never tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from axion_stage3.statistics.image_quality import image_quality
+
+SCHEMA_VERSION: Final = 1
+PSNR_CEILING_DB: Final = 100.0
+"""PSNR of equal arrays, which is infinite, counts as this much."""
+
+HIGHER_IS_BETTER: Final = {"psnr": True, "ssim": True, "sam_degrees": False, "mae": False}
+"""Metrics for which a share of improved groups and tiles is meaningful."""
+
+_N_RESAMPLES: Final = 2000
+_INTERVAL: Final = (2.5, 97.5)
+_N_WORST: Final = 5
+
+
+@dataclass(frozen=True)
+class EvaluationCase:
+    """A tile before and after grounding, with its truth; arrays are (4, H, W), reflectance.
+
+    Attributes:
+        tile: File name.
+        group: Acquisition or place; a tile of its own group where none is known.
+        family: Surrogate family of opt_v2, or ``given``.
+        truth: What was there.
+        opt_v2: Before.
+        opt_final: After.
+    """
+
+    tile: str
+    group: str
+    family: str
+    truth: np.ndarray
+    opt_v2: np.ndarray
+    opt_final: np.ndarray
+
+
+@dataclass(frozen=True)
+class TileEvaluation:
+    """Metrics of one tile: what :func:`image_quality` gives, before and after."""
+
+    tile: str
+    group: str
+    family: str
+    opt_v2: Mapping[str, float]
+    opt_final: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric over the groups of one family.
+
+    Attributes:
+        opt_v2: Mean over groups.
+        opt_final: Mean over groups.
+        difference: opt_final less opt_v2.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end.
+        groups_improved: Share of groups that improved; None for metrics without a direction.
+        tiles_improved: Share of tiles that improved; None likewise.
+    """
+
+    opt_v2: float
+    opt_final: float
+    difference: float
+    low: float
+    high: float
+    groups_improved: float | None
+    tiles_improved: float | None
+
+
+@dataclass(frozen=True)
+class FamilySummary:
+    """All metrics of one family.
+
+    Attributes:
+        family: Its name.
+        n_tiles: Number of tiles.
+        n_groups: Number of groups.
+        metrics: By name.
+        worst: Names of the tiles whose PSNR fell most (or rose least), worst first.
+    """
+
+    family: str
+    n_tiles: int
+    n_groups: int
+    metrics: Mapping[str, MetricSummary]
+    worst: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured, by tile and by family."""
+
+    tiles: tuple[TileEvaluation, ...]
+    families: tuple[FamilySummary, ...]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return a versioned JSON document."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "families": [asdict(summary) for summary in self.families],
+            "tiles": [asdict(tile) for tile in self.tiles],
+        }
+
+
+def evaluate_cases(cases: Iterable[EvaluationCase]) -> Evaluation:
+    """Measure every case and summarise by family.
+
+    Args:
+        cases: Consumed one by one: memory does not grow with the pixels.
+
+    Raises:
+        TileShapeError: Truth, opt_v2 and opt_final of a tile differ in shape.
+    """
+    tiles = tuple(
+        TileEvaluation(
+            case.tile,
+            case.group,
+            case.family,
+            _finite(image_quality(case.opt_v2, case.truth)),
+            _finite(image_quality(case.opt_final, case.truth)),
+        )
+        for case in cases
+    )
+    by_family: dict[str, list[TileEvaluation]] = defaultdict(list)
+    for tile in tiles:
+        by_family[tile.family].append(tile)
+    return Evaluation(tiles, tuple(_summarise(name, found) for name, found in by_family.items()))
+
+
+def _finite(quality: dict[str, float]) -> dict[str, float]:
+    return {
+        name: value if math.isfinite(value) else PSNR_CEILING_DB
+        for name, value in quality.items()
+        if math.isfinite(value) or name.startswith("psnr")
+    }
+
+
+def _summarise(family: str, tiles: Sequence[TileEvaluation]) -> FamilySummary:
+    groups = sorted({tile.group for tile in tiles})
+    names = set.intersection(*(set(t.opt_v2) & set(t.opt_final) for t in tiles))
+    by_gain = sorted(tiles, key=lambda tile: tile.opt_final["psnr"] - tile.opt_v2["psnr"])
+    return FamilySummary(
+        family=family,
+        n_tiles=len(tiles),
+        n_groups=len(groups),
+        metrics={name: _summarise_metric(name, tiles, groups) for name in sorted(names)},
+        worst=tuple(tile.tile for tile in by_gain[:_N_WORST]),
+    )
+
+
+def _summarise_metric(
+    name: str, tiles: Sequence[TileEvaluation], groups: Sequence[str]
+) -> MetricSummary:
+    values = np.array([(tile.opt_v2[name], tile.opt_final[name]) for tile in tiles])
+    members = [np.array([tile.group == group for tile in tiles]) for group in groups]
+    means = np.array([values[member].mean(axis=0) for member in members])
+    differences = means[:, 1] - means[:, 0]
+    low, high = _bootstrap_interval(differences)
+    base_name = next((known for known in HIGHER_IS_BETTER if name.startswith(known)), None)
+    sign = 0 if base_name is None else (1 if HIGHER_IS_BETTER[base_name] else -1)
+    tile_differences = values[:, 1] - values[:, 0]
+    return MetricSummary(
+        opt_v2=float(means[:, 0].mean()),
+        opt_final=float(means[:, 1].mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        groups_improved=float((sign * differences > 0).mean()) if sign else None,
+        tiles_improved=float((sign * tile_differences > 0).mean()) if sign else None,
+    )
+
+
+def _bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of the mean, resampling groups; the same for the same input."""
+    random = np.random.default_rng(0)
+    picks = random.integers(len(differences), size=(_N_RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[picks].mean(axis=1), _INTERVAL)
+    return float(low), float(high)
