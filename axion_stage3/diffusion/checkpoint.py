@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
 
@@ -32,8 +32,10 @@ FORMAT_VERSION: Final = 1
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_WIDTH: Final = 1024
 _MAX_BLOCKS: Final = 64
-_TRAIN_HINT = "Use a checkpoint written by `axion-stage3 train`,"
+_TRAIN_HINT: Final = (
+    "Use a checkpoint written by `axion-stage3 train`,"
     " or leave --checkpoint out for the bundled one."
+)
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,7 @@ def _build_network(
         if not found.is_floating_point() or not bool(torch.isfinite(found).all()):
             raise _refuse(path, f"weight {name!r} is not made of finite floating-point numbers")
     network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
-    return network.requires_grad_(requires_grad=False).eval().to(memory_format=torch.channels_last)
+    return channels_last(network.requires_grad_(requires_grad=False).eval())
 
 
 def _first(names: list[str]) -> str:

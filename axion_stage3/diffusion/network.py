@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ _STRIDE = 8
 _LOG_SCALE_RANGE = (-7.0, 2.0)
 _FEATURE_LIMIT = 6.0
 _NOISE_FREQUENCIES = 8
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class Encoding(NamedTuple):
     mean: Tensor
     scale: Tensor
     features: Tensor
+
+
+def channels_last(module: ModuleT) -> ModuleT:
+    """Bring a module's weights into channels-last memory order; returns the module."""
+    # The stubs of torch leave memory_format out of the overloads.
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
 def to_network_space(reflectance: Tensor) -> Tensor:

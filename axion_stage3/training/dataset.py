@@ -233,7 +233,7 @@ class TileSet:
         flat = torch.where((uniform(batch) < 0.5)[:, None, None], flat, flat.mT)
         bands = self._pixels[flat].movedim(-1, 1)
         variant = torch.randint(self.n_variants, (batch,), generator=random, device=device)
-        generated = bands[:, 10:].unflatten(1, (self.n_variants, 4))
+        generated = bands[:, 10:].reshape(batch, self.n_variants, 4, crop_px, crop_px)
         return Crops(
             truth=bands[:, :4].contiguous(),
             s1=bands[:, 4:6].contiguous(),

@@ -1,7 +1,7 @@
 """Evaluation against truth: opt_v2 and opt_final side by side, with intervals over scenes.
 
-Tiles of one group (acquisition or place) resemble each other, so figures are means over groups of the
-mean over a group's tiles, and intervals come from resampling groups (Efron and Tibshirani 1993,
+Tiles of one group (acquisition or place) resemble each other, so figures are means over groups of
+the mean over a group's tiles, and intervals come from resampling groups (Efron and Tibshirani 1993,
 chapter 13: the percentile bootstrap), never tiles.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from axion_stage3.statistics.image_quality import image_quality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCHEMA_VERSION: Final = 1
 PSNR_CEILING_DB: Final = 100.0

@@ -99,4 +99,5 @@ def _denoising_error(
     noisy = clean + wide * torch.randn(clean.shape, generator=random, device=clean.device)
     estimate = network.denoiser(c_in(wide) * noisy, network.denoiser.modulation(sigma), features)
     target = (clean - c_skip(wide) * noisy) / c_out(wide)
-    return (estimate.float() - target).square().mean()
+    error: Tensor = estimate.float() - target
+    return error.square().mean()

@@ -2,8 +2,8 @@
 
 A generator draws an optical tile from the radar alone. It is trained with the energy score
 (Gneiting and Raftery 2007, eq. 22) on small patches, so that its draws are as sharp and as varied
-as the truth without agreeing with it. The generators are cross-fitted by group: each tile gets draws from a
-generator that never saw its group, since one that did would remember the right answer.
+as the truth without agreeing with it. The generators are cross-fitted by group: each tile gets
+draws from a generator that never saw its group, since one that did would remember the right answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from axion_stage3.diffusion.network import ResidualBlock, to_network_space
+from axion_stage3.diffusion.network import ResidualBlock, channels_last, to_network_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +113,7 @@ def fit_generators(
         tile_set = TileSet(held_in, empty, device)
         random = torch.Generator(device=device).manual_seed(seed * 2 + fold)
         torch.manual_seed(seed * 2 + fold)
-        network = RadarGenerator().to(device, memory_format=torch.channels_last)
+        network = channels_last(RadarGenerator().to(device))
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=n_steps)
         for _ in range(n_steps):
@@ -164,7 +164,8 @@ def draw(
 
     def one() -> Tensor:
         noise = torch.randn(1, N_NOISE_BANDS, *padded.shape[-2:], generator=random)
-        return generator(padded, noise.to(device))[0, :, :height, :width].float()
+        drawn: Tensor = generator(padded, noise.to(device))
+        return drawn[0, :, :height, :width].float()
 
     sharp = [one() for _ in range(n_sharp)]
     smooth = [torch.stack([one() for _ in range(8)]).mean(0) for _ in range(n_smooth)]

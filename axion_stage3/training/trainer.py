@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from axion_stage3.diffusion.checkpoint import save_checkpoint
-from axion_stage3.diffusion.network import GroundingNetwork
+from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.errors import TrainingError
 from axion_stage3.training.losses import Losses, grounding_losses
 from axion_stage3.training.stage2_surrogates import augment_pair, scene_of, training_surrogate
@@ -76,9 +76,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = GroundingNetwork()
         fit_constants(network, material, config)
-        self.network = network.to(self.device, memory_format=torch.channels_last).train()
+        self.network = channels_last(network.to(self.device)).train()
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
         )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
