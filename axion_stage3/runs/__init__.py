@@ -1,4 +1,4 @@
-"""What a run records about itself, how it goes on after it was stopped, and how it stops (no torch).
+"""What a run records about itself, how it goes on, and how it stops (no torch).
 
 Everything stands in ``OUTPUT/runs/``, small and readable:
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
-from typing import Any, Final, Self
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _SIGNAL_EXIT_BASE: Final = 128
+
+ECHO_SECONDS: Final = 0.1
 
 
 class Interruption:
@@ -19,20 +24,25 @@ class Interruption:
       closes its journal and manifest, and ends with ``exit_code`` (130 or 143).
     - Second signal of either kind: the process ends at once with that exit code. Nothing is
       cleaned up, and nothing needs to be: outputs are whole or absent, the journal is written
-      without a buffer, and the next run takes the lease over and sweeps temporary files.
+      without a buffer, and the next run takes the lease over and sweeps temporary files. A signal
+      within ``ECHO_SECONDS`` of the first is its echo (a terminal and a wrapper such as ``timeout``
+      both pass it on) and does not count.
 
     The former handlers come back when the context is left, in whatever way. A signal that was
     ignored (``nohup``) stays ignored. Outside the main thread Python allows no handlers: then the
     context does nothing, and ``event`` may still be set by the caller.
 
     Attributes:
-        event: Set when the run is to stop.
+        event: Set when the run is to stop. Only other threads may wait on it: Python runs handlers
+            in the main thread, where one that waits would hold the lock that setting needs. The
+            main thread asks ``is_requested``.
         signal_number: The signal that came first, None if none came.
     """
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.signal_number: int | None = None
+        self._first = 0.0
         self._former: dict[signal.Signals, Any] = {}
 
     @property
@@ -66,9 +76,12 @@ class Interruption:
         self._restore()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.signal_number is not None:
+            if now - self._first < ECHO_SECONDS:
+                return
             os._exit(self.exit_code)
-        self.signal_number = number
+        self.signal_number, self._first = number, now
         self.event.set()
 
     def _restore(self) -> None:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from axion_stage3.errors import OutputError
 from axion_stage3.runs.outcome import TileOutcome, encode_line, encode_outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 RUNS_FOLDER: Final = "runs"

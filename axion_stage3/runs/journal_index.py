@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal import JOURNAL_SCHEMA, EndState, GrantedPolicy
@@ -19,6 +17,10 @@ from axion_stage3.runs.outcome import (
     decode_line,
     decode_outcome,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
 MAX_LINE_BYTES: Final = 1 << 20
@@ -159,11 +161,9 @@ class JournalIndex:
         if row is None:
             return False
         known_outcome, known_session, _, _, _, known_file, *_ = _ROW.unpack(row)
-        return (
-            OUTCOME_NAMES[known_outcome] == "written"
-            and known_session == session.session
-            and known_file != file
-        )
+        is_written: bool = OUTCOME_NAMES[known_outcome] == "written"
+        is_beside: bool = known_session == session.session and known_file != file
+        return is_written and is_beside
 
 
 def read_journals(runs_folder: Path) -> JournalIndex:
@@ -255,7 +255,7 @@ class _LineReader:
         self._paths = paths
         self._descriptors: dict[int, int] = {}
 
-    def __enter__(self) -> _LineReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

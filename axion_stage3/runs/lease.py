@@ -3,24 +3,24 @@
 ``flock`` and ``fcntl`` locks do nothing on some network file systems, so the lease is a file. What
 it rests on is only that exclusive creation (``O_CREAT | O_EXCL``) is atomic.
 
-*Taking it.* Leases and journals carry session numbers. A run lists them; if a lease that conflicts
-is held by a living run it refuses. Else it creates the file with the next number, exclusively, and
-then looks once more: whoever sees another living lease beside its own withdraws. Because each looks
-after creating, two runs can never both believe that they hold the folder; because the number is
-taken from the list that was judged, two runs that start together meet on one file name, and exactly
-one gets it. Only the winner removes dead leases.
+*Taking it.* Leases and journals carry session numbers. A run lists them; if a conflicting lease is
+held by a living run it refuses. Else it creates the file with the next number, exclusively, and
+then looks once more: whoever sees another living lease beside its own withdraws. Because each
+looks after creating, two runs can never both believe that they hold the folder; because the number
+is taken from the list that was judged, two runs that start together meet on one file name, and
+exactly one gets it. Only the winner removes dead leases.
 
-*Is the other one alive?* On the same machine (same host name, same boot, same process namespace)
-its process is asked for by pid and start time: a dead holder is succeeded at once, and a living one
+*Is the other one alive?* On the same machine (same host name, boot and process namespace) its
+process is asked for, by pid and start time: a dead holder is succeeded at once, and a living one
 is never robbed, however late its heartbeat. On another machine only the heartbeat can tell: the
-holder touches its file every ``HEARTBEAT_SECONDS``, and is dead when that is ``EXPIRY_SECONDS`` ago.
-Both times are modification times given by the one file system, so the clocks of the machines do not
-matter; the times written inside the file are for people.
+holder touches its file every ``HEARTBEAT_SECONDS``, and is dead when that was ``EXPIRY_SECONDS``
+ago. Both times are modification times given by the one file system, so the clocks of the machines
+do not matter; the time written inside the file is for people.
 
-*What remains.* A holder on another machine that sleeps for longer than the expiry and wakes up again
-notices at its next heartbeat, and ``check`` raises. Until then two runs may write; outputs are
-atomic and determined by their inputs and the journals are separate files, so this wastes work and
-damages nothing.
+*What remains.* A holder on another machine that sleeps for longer than the expiry and wakes up
+again notices at its next heartbeat, and ``check`` raises. Until then two runs may write; outputs
+are atomic and determined by their inputs and the journals are separate files, so this wastes work
+and damages nothing.
 
 Shards k/n of one run (same n, same configuration, other k) share the folder.
 """
@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
 import threading
@@ -37,11 +36,11 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal_index import journal_paths
-from axion_stage3.runs.process_identity import ProcessIdentity, is_alive
+from axion_stage3.runs.process_identity import ProcessIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +50,10 @@ HEARTBEAT_SECONDS: Final = 10.0
 EXPIRY_SECONDS: Final = 120.0
 
 _LEASE_NAME: Final = re.compile(r"lease-(\d{6,12})\.json")
+_LEASE_SCHEMA: Final = 1
 _MAX_LEASE_BYTES: Final = 1 << 16
 _MAX_ATTEMPTS: Final = 100
+_SETTLING_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,57 @@ class Shard:
     def label(self) -> str:
         """For file names: ``3-of-16``."""
         return f"{self.k}-of-{self.n}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a lease file says."""
+
+    process: ProcessIdentity
+    token: str
+    shard: Shard | None
+    configuration_digest: str
+    acquired_at: str
+
+    def conflicts_with(self, other: _Claim) -> bool:
+        """Whether the two may not write at the same time."""
+        if self.shard is None or other.shard is None:
+            return True
+        return (
+            self.shard.n != other.shard.n
+            or self.shard.k == other.shard.k
+            or self.configuration_digest != other.configuration_digest
+        )
+
+    def to_json(self) -> str:
+        document = {"schema": _LEASE_SCHEMA, **asdict(self), "expiry_seconds": EXPIRY_SECONDS}
+        return json.dumps(document, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self | None:
+        """Read it back; None if this is not a whole lease."""
+        try:
+            document = json.loads(text)
+            shard = document["shard"]
+            return cls(
+                process=ProcessIdentity(**document["process"]),
+                token=str(document["token"]),
+                shard=None if shard is None else Shard(**shard),
+                configuration_digest=str(document["configuration_digest"]),
+                acquired_at=str(document["acquired_at"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundLease:
+    """A lease file in the folder; ``claim`` is None if it says nothing that can be understood."""
+
+    path: Path
+    session: int
+    claim: _Claim | None
+    touched: float
 
 
 class Lease:
@@ -98,7 +150,28 @@ class Lease:
             RunConflictError: A living run holds it; the message names host, process and start.
             OutputError: The folder cannot be read or written.
         """
-        ...
+        claim = _Claim(
+            process=ProcessIdentity.of_this_process(),
+            token=secrets.token_hex(8),
+            shard=shard,
+            configuration_digest=configuration_digest,
+            acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            for _ in range(_MAX_ATTEMPTS):
+                path, session = _next_free(runs_folder, claim)
+                if _create(path, claim):
+                    _look_again(runs_folder, path, claim)
+                    return cls(path, session, claim.token)
+        except RunConflictError:
+            raise
+        except OSError as error:
+            raise _lease_error(runs_folder, error) from error
+        raise RunConflictError(
+            f"Too many runs start at the same time in {runs_folder}.",
+            hint="Start one run, or the shards of one run, on one output folder.",
+            path=runs_folder,
+        )
 
     def check(self) -> None:
         """Make sure that the lease is still held; costs next to nothing.
@@ -116,7 +189,31 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back; harmless when done already or lost."""
-        ...
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        self._heart.join()
+        if not self._loss:
+            with suppress(OSError):
+                self.path.unlink()
+
+    def _beat(self) -> None:
+        last = time.monotonic()
+        while not self._stopped.wait(HEARTBEAT_SECONDS):
+            try:
+                found = _read(self.path, self.session)
+                if found.claim is None or found.claim.token != self._token:
+                    self._loss = "another run took it over"
+                    return
+                os.utime(self.path)  # needs no space, and the file system gives the time
+                last = time.monotonic()
+            except FileNotFoundError:
+                self._loss = "the file is gone, another run took it over or the folder was removed"
+                return
+            except OSError as error:
+                if time.monotonic() - last > EXPIRY_SECONDS / 2:
+                    self._loss = f"it cannot be renewed ({error.strerror or error})"
+                    return
 
     def __enter__(self) -> Self:
         return self
@@ -128,3 +225,126 @@ class Lease:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _next_free(runs_folder: Path, claim: _Claim) -> tuple[Path, int]:
+    """Path and number of the next session, if no living lease stands against it."""
+    found = _leases(runs_folder)
+    _refuse_if_held(runs_folder, found, claim)
+    numbers = [lease.session for lease in found]
+    numbers += [session for session, _ in journal_paths(runs_folder)]
+    session = 1 + max(numbers, default=0)
+    return runs_folder / f"lease-{session:06d}.json", session
+
+
+def _create(path: Path, claim: _Claim) -> bool:
+    """Create the lease file exclusively; False if another run was faster."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(claim.to_json())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _look_again(runs_folder: Path, own: Path, claim: _Claim) -> None:
+    """Withdraw if a living lease stands beside the new one; else remove the dead ones."""
+    try:
+        others = [lease for lease in _leases(runs_folder) if lease.path != own]
+        living = _refuse_if_held(runs_folder, others, claim)
+    except BaseException:
+        own.unlink(missing_ok=True)
+        raise
+    for lease in others:
+        if lease not in living:
+            with suppress(OSError):
+                lease.path.unlink()
+
+
+def _refuse_if_held(
+    runs_folder: Path, found: list[_FoundLease], claim: _Claim
+) -> list[_FoundLease]:
+    """The living leases among ``found``, none of which conflicts with ``claim``."""
+    living = [lease for lease in found if _is_living(runs_folder, lease)]
+    for lease in living:
+        if lease.claim is None or lease.claim.conflicts_with(claim):
+            raise _held(runs_folder, lease, claim)
+    return living
+
+
+def _is_living(runs_folder: Path, lease: _FoundLease) -> bool:
+    is_alive = None if lease.claim is None else lease.claim.process.is_alive()
+    if is_alive is not None:
+        return is_alive
+    return _file_clock(runs_folder) - lease.touched < EXPIRY_SECONDS
+
+
+def _file_clock(folder: Path) -> float:
+    """Now, as the file system sees it that gave the leases their times."""
+    probe = folder / f".lease-clock.{secrets.token_hex(8)}.tmp"
+    try:
+        with probe.open("xb") as file:
+            file.write(b".")
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _leases(runs_folder: Path) -> list[_FoundLease]:
+    leases = []
+    for path in runs_folder.iterdir():
+        match = _LEASE_NAME.fullmatch(path.name)
+        if match is not None:
+            with suppress(FileNotFoundError):
+                leases.append(_read_settled(path, int(match[1])))
+    return leases
+
+
+def _read_settled(path: Path, session: int) -> _FoundLease:
+    """Read a lease; one that is not whole yet is given a moment to be written."""
+    deadline = time.monotonic() + _SETTLING_SECONDS
+    while True:
+        lease = _read(path, session)
+        if lease.claim is not None or time.monotonic() >= deadline:
+            return lease
+        time.sleep(0.01)
+
+
+def _read(path: Path, session: int) -> _FoundLease:
+    # Opened before it is measured: network file systems bring their caches up to date on open.
+    with path.open("rb") as file:
+        claim = _Claim.from_json(file.read(_MAX_LEASE_BYTES))
+        return _FoundLease(path, session, claim, os.fstat(file.fileno()).st_mtime)
+
+
+def _held(runs_folder: Path, lease: _FoundLease, claim: _Claim) -> RunConflictError:
+    other = lease.claim
+    if other is None:
+        who = "another run, whose lease cannot be read"
+        process = "it"
+    else:
+        part = "" if other.shard is None else f", shard {other.shard}"
+        process = f"process {other.process.pid} on {other.process.host}"
+        who = f"another run ({process}{part}, since {other.acquired_at})"
+    if other is not None and other.shard is not None and claim.shard is not None:
+        advice = "Shards share a folder if they have the same n, the same options and another k."
+    else:
+        advice = "Wait for it to end, or choose another --output-dir."
+    return RunConflictError(
+        f"The output folder {runs_folder.parent} is in use by {who}.",
+        hint=f"{advice} If {process} is certainly dead, delete {lease.path}.",
+        path=runs_folder.parent,
+    )
+
+
+def _lease_error(runs_folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"The lease in {runs_folder} cannot be taken: {error.strerror or error}.",
+        hint="Restore access to the output folder or free space, or choose another --output-dir.",
+        path=runs_folder,
+    )

@@ -1,10 +1,9 @@
-"""run-manifest.json: what was run, with what, and how it ended. Its size does not grow with tiles."""
+"""run-manifest.json: what was run, with what, and how it ended, in O(1) bytes."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import axion_stage3
 from axion_stage3.atomic_write import write_json
-from axion_stage3.runs.lease import Shard
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from axion_stage3.runs.lease import Shard
 
 MANIFEST_SCHEMA: Final = 1
 RunState = Literal["running", "finished", "interrupted", "failed"]
@@ -65,3 +66,56 @@ class RunManifest:
     finished_at: str | None
     versions: Mapping[str, str]
     schema: int = MANIFEST_SCHEMA
+
+    def ended(self, state: RunState, exit_code: int) -> RunManifest:
+        """The same run with its end."""
+        return replace(self, state=state, exit_code=exit_code, finished_at=utc_now())
+
+
+def manifest_path(runs_folder: Path, shard: Shard | None = None) -> Path:
+    """Where the manifest stands: ``run-manifest.json``, or ``run-manifest-3-of-16.json``."""
+    suffix = "" if shard is None else f"-{shard.label}"
+    return runs_folder / f"run-manifest{suffix}.json"
+
+
+def write_manifest(path: Path, manifest: RunManifest) -> None:
+    """Write it atomically.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    document = asdict(manifest)
+    write_json(path, {"schema": document.pop("schema"), **document})
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The document of a manifest; None if it is not there or damaged.
+
+    A manifest informs; nothing is decided by it (the journals and the outputs decide), so that a
+    lost one never stops a run.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of axion-stage3, Python, the platform and the packages results depend on."""
+    versions = {
+        "axion-stage3": axion_stage3.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def utc_now() -> str:
+    """Now in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

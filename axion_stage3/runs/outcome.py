@@ -31,8 +31,8 @@ class TileOutcome:
 
     Attributes:
         tile: Name of the tile (posix path below its folder, with ``.npz``).
-        outcome: ``written``; ``failed`` (read, compute or write); ``invalid`` (the result failed the
-            automatic validation); ``skipped`` (an output of another run was kept on request).
+        outcome: ``written``; ``failed`` (read, compute or write); ``invalid`` (the result failed
+            the automatic validation); ``skipped`` (an older output was kept on request).
         fingerprint: What the tile was made from (see fingerprint.py), taken before it was read.
         phase: Where it failed; None unless failed or invalid.
         error_code: Stable code of the error (AX-E...); empty unless failed or invalid.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from axion_stage3.errors import RunConflictError
-from axion_stage3.runs.fingerprint import RunFingerprint
-from axion_stage3.runs.journal import GrantedPolicy
-from axion_stage3.runs.journal_index import JournalIndex, JournalSession, TileRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from axion_stage3.runs.fingerprint import RunFingerprint
+    from axion_stage3.runs.journal import GrantedPolicy
+    from axion_stage3.runs.journal_index import JournalIndex, JournalSession, TileRecord
     from axion_stage3.tiles.pairing import TilePair
 
 ExistingPolicy = Literal["resume", "skip", "overwrite", "fail"]

@@ -1,27 +1,45 @@
 """One start of a run on an output folder: lease, resume plan, manifest and journal in one order.
 
-    lease > journals > plan > orphans swept > manifest "running" > journal > ... > journal closed
-    > manifest "finished" > lease released
+    lease > journals read > plan > orphans swept > journal > manifest "running" > skips journalled
+    > ... > journal closed > manifest "finished" > lease released
 
 A refusal (another run, another configuration) comes before anything but the lease is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from axion_stage3.atomic_write import sweep_orphans
+from axion_stage3.errors import AxionError, OutputError
+from axion_stage3.runs.fingerprint import RunFingerprint, changed_fields, hash_names
+from axion_stage3.runs.journal import RUNS_FOLDER, Journal
+from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.lease import Lease, Shard
-from axion_stage3.runs.resume import ExistingPolicy, ResumePlan
+from axion_stage3.runs.manifest import (
+    RunManifest,
+    installed_versions,
+    manifest_path,
+    read_manifest,
+    utc_now,
+    write_manifest,
+)
+from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
+from axion_stage3.runs.summary import build_summary, write_reports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from axion_stage3.runs.journal import EndState
-    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
+
+_EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +68,35 @@ class RunSession:
     """A run in progress on one output folder; made by ``open``, ended by ``close``.
 
     Use as a context manager: leaving it without ``close`` closes it as ``interrupted`` after a
-    KeyboardInterrupt and as ``failed`` after any other exception.
+    KeyboardInterrupt, as ``failed`` after any other exception, else as ``finished``.
 
     Attributes:
         output_dir: The output folder.
         plan: What is to do.
-        session: Number of this session.
+        manifest: What stands in the run manifest.
     """
 
-    output_dir: Path
-    plan: ResumePlan
-    session: int
+    def __init__(
+        self,
+        output_dir: Path,
+        plan: ResumePlan,
+        manifest: RunManifest,
+        *,
+        tiles: Sequence[str],
+        shard: Shard | None,
+        fingerprint: RunFingerprint,
+        lease: Lease,
+        journal: Journal,
+    ) -> None:
+        self.output_dir = output_dir
+        self.plan = plan
+        self.manifest = manifest
+        self._tiles = tiles
+        self._manifest_path = manifest_path(output_dir / RUNS_FOLDER, shard)
+        self._fingerprint = fingerprint
+        self._lease = lease
+        self._journal = journal
+        self._is_closed = False
 
     @classmethod
     def open(
@@ -74,47 +110,197 @@ class RunSession:
     ) -> Self:
         """Take the lease, read the journals, plan, and begin.
 
+        Makes the output folder if it is not there. Tiles that are skipped on request are in the
+        journal when this returns.
+
         Raises:
             RunConflictError: Another run is writing here, or outputs of another configuration are
                 there and ``existing`` does not say what to do with them.
             OutputError: The output folder cannot be read or written.
         """
-        ...
+        runs_folder = _make_runs_folder(output_dir)
+        fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
+        digest = fingerprint.configuration_digest
+        lease = Lease.acquire(runs_folder, configuration_digest=digest, shard=facts.shard)
+        try:
+            index = read_journals(runs_folder)
+            previous = read_manifest(manifest_path(runs_folder, facts.shard))
+            plan = plan_resume(
+                pairs,
+                index,
+                fingerprint,
+                output_dir,
+                existing=existing,
+                retry_failed=retry_failed,
+                changes=_changes(previous, facts),
+            )
+            # Only a whole run knows that no other is writing: shards leave temporary files alone.
+            if facts.shard is None and index.sessions:
+                sweep_orphans(output_dir)
+            journal = Journal(
+                runs_folder,
+                session=lease.session,
+                worker="main" if facts.shard is None else f"shard-{facts.shard.label}",
+                configuration_digest=digest,
+                granted=plan.granted,
+            )
+        except BaseException:
+            lease.release()
+            raise
+        tiles = [pair.name for pair in pairs]
+        manifest = _manifest(facts, tiles, digest, lease.session)
+        session = cls(
+            output_dir,
+            plan,
+            manifest,
+            tiles=tiles,
+            shard=facts.shard,
+            fingerprint=fingerprint,
+            lease=lease,
+            journal=journal,
+        )
+        try:
+            session._begin(pairs)
+        except BaseException as error:
+            session.__exit__(type(error), error, None)
+            raise
+        return session
+
+    def _begin(self, pairs: Sequence[TilePair]) -> None:
+        write_manifest(self._manifest_path, self.manifest)
+        skipped = frozenset(self.plan.newly_skipped)
+        for pair in pairs if skipped else ():
+            if pair.name in skipped:
+                self.record(TileOutcome(pair.name, "skipped", fingerprint=self.fingerprint(pair)))
 
     def fingerprint(self, pair: TilePair) -> str:
         """Fingerprint of a pair; take it just before reading the tile."""
-        ...
+        return self._fingerprint.of_pair(pair)
 
     def record(self, outcome: TileOutcome) -> None:
         """Add an outcome to the journal; after the output has been written, never before.
 
         Safe to call from several threads. When a tile fails whose older output was to be replaced,
-        that output and the JSON beside it are removed: no file of another configuration or of an
+        that output and the JSON beside it are removed: nothing of another configuration or of an
         older input stays behind under the name of a tile that failed.
 
         Raises:
             OutputError: The journal cannot be written.
             RunConflictError: Another run took the lease over.
         """
-        ...
+        self._lease.check()
+        if outcome.outcome in ("failed", "invalid") and outcome.tile in self.plan.replaced:
+            _remove_outputs(self.output_dir / outcome.tile)
+        self._journal.append(outcome)
 
     def summary(self) -> dict[str, Any]:
-        """The document of ``inference_summary.json`` for all pairs of this run, from the journals."""
-        ...
+        """The document of ``inference_summary.json`` for the pairs of this run, from the journals.
+
+        Raises:
+            OutputError: A journal cannot be read.
+        """
+        index = read_journals(self.output_dir / RUNS_FOLDER)
+        return build_summary(index, self._fingerprint.configuration_digest, self._tiles)
 
     def write_summary(self) -> dict[str, Any]:
-        """Write ``inference_summary.json`` and ``tile_statistics.json``; returns the summary."""
-        ...
+        """Write ``inference_summary.json`` and ``tile_statistics.json``; returns the summary.
+
+        Raises:
+            OutputError: A journal cannot be read or a file cannot be written.
+        """
+        index = read_journals(self.output_dir / RUNS_FOLDER)
+        digest = self._fingerprint.configuration_digest
+        return write_reports(self.output_dir, index, digest, self._tiles)
 
     def close(self, state: EndState, exit_code: int) -> None:
-        """Close the journal, write the final manifest and release the lease."""
-        ...
+        """Close the journal, write the manifest's end and release the lease.
 
-    def __enter__(self) -> Self: ...
+        Call it last, whatever happened; harmless when closed already. The lease is released even
+        if the rest cannot be written.
+
+        Raises:
+            OutputError: The journal or the manifest could not be written.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._journal.close(state)
+            self.manifest = self.manifest.ended(state, exit_code)
+            write_manifest(self._manifest_path, self.manifest)
+        finally:
+            self._lease.release()
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        if error is None:
+            self.close("finished", 0)
+            return
+        # What ended the run is what is to be reported, not that its end could not be noted.
+        with suppress(OutputError):
+            if isinstance(error, KeyboardInterrupt):
+                self.close("interrupted", _EXIT_INTERRUPTED)
+            else:
+                self.close("failed", error.exit_code if isinstance(error, AxionError) else 1)
+
+
+def _make_runs_folder(output_dir: Path) -> Path:
+    runs_folder = output_dir / RUNS_FOLDER
+    try:
+        runs_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The output folder {output_dir} cannot be made or written: {error.strerror or error}.",
+            hint="Choose another --output-dir, or restore access to this one.",
+            path=output_dir,
+        ) from error
+    return runs_folder
+
+
+def _changes(previous: Mapping[str, Any] | None, facts: RunFacts) -> list[str]:
+    """What differs from the run that stands in the manifest, in words."""
+    if previous is None or not isinstance(previous.get("configuration"), dict):
+        return []
+    changes = changed_fields(previous["configuration"], facts.configuration)
+    if previous.get("checkpoint_sha256") != facts.checkpoint_sha256:
+        changes.append("another checkpoint")
+    return changes
+
+
+def _manifest(facts: RunFacts, tiles: Sequence[str], digest: str, session: int) -> RunManifest:
+    return RunManifest(
+        command=facts.command,
+        configuration=facts.configuration,
+        configuration_digest=digest,
+        checkpoint_sha256=facts.checkpoint_sha256,
+        device=facts.device,
+        seed=facts.seed,
+        n_inputs=len(tiles),
+        inputs_sha256=hash_names(sorted(tiles)),
+        shard=None if facts.shard is None else str(facts.shard),
+        session=session,
+        state="running",
+        exit_code=None,
+        started_at=utc_now(),
+        finished_at=None,
+        versions=installed_versions(),
+    )
+
+
+def _remove_outputs(output: Path) -> None:
+    for path in (output, output.with_suffix(".json")):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The outdated output {path} cannot be removed: {error.strerror or error}.",
+                hint="Restore access to the output folder, then run the same command again.",
+                path=path,
+            ) from error

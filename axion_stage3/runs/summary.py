@@ -1,38 +1,166 @@
-"""inference_summary.json and tile_statistics.json, made from the journals."""
+"""inference_summary.json and tile_statistics.json, made from the journals alone.
+
+So a run that was killed and resumed ends with the same documents as one that was not (times
+aside), and shards merge into one. The summary's size does not grow with the number of tiles, and
+no more than one tile's statistics are in memory at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from axion_stage3.atomic_write import write_bytes, write_json
+from axion_stage3.statistics.accumulators import RunAggregate
+
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from axion_stage3.runs.journal_index import JournalIndex
+    from axion_stage3.runs.outcome import TileOutcome
 
+SUMMARY_SCHEMA: Final = 1
 SUMMARY_NAME: Final = "inference_summary.json"
 STATISTICS_NAME: Final = "tile_statistics.json"
+
 MAX_FAILED_TILES: Final = 1000
+"""Failed tiles that the summary lists, by name; the journals have them all."""
 
 
 def build_summary(
-    index: JournalIndex, configuration_digest: str, tiles: Iterable[str] | None = None
+    index: JournalIndex, configuration_digest: str, tiles: Collection[str] | None = None
 ) -> dict[str, Any]:
     """The document of ``inference_summary.json``.
+
+    The guide's fields come first. ``processed`` counts the tiles written with this configuration,
+    ``failed`` those that failed or were invalid, ``skipped`` those whose older output was kept,
+    ``pending`` the rest; ``success_rate`` is (processed + skipped) / total. Processing time adds up
+    the sessions of this configuration, so that the throughput of a resumed run is honest.
 
     Args:
         index: All journals of the output folder.
         configuration_digest: Outcomes of other configurations do not count.
-        tiles: Names of the run's tiles; None for every tile the journals know (merging shards).
+        tiles: Names of the run's tiles; None for every tile with an outcome (merging shards).
+
+    Raises:
+        OutputError: A journal cannot be read.
     """
-    ...
+    report = _Report(index, configuration_digest, tiles)
+    for outcome in report.outcomes():
+        report.add(outcome)
+    return report.document()
 
 
-def write_tile_statistics(
-    path: Path,
+def write_reports(
+    output_dir: Path,
     index: JournalIndex,
     configuration_digest: str,
-    tiles: Iterable[str] | None = None,
-) -> int:
-    """Write ``tile_statistics.json``, sorted by name, one tile a line; returns the bytes."""
-    ...
+    tiles: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Write ``inference_summary.json`` and ``tile_statistics.json`` into ``output_dir``.
+
+    The statistics are sorted by tile name and written one tile a line. Arguments as for
+    ``build_summary``, whose document is returned.
+
+    Raises:
+        OutputError: A journal cannot be read or a file cannot be written.
+    """
+    report = _Report(index, configuration_digest, tiles)
+    write_bytes(output_dir / STATISTICS_NAME, report.statistics_lines())
+    summary = report.document()
+    write_json(output_dir / SUMMARY_NAME, summary)
+    return summary
+
+
+class _Report:
+    """Takes in outcomes by tile name and says what they come to."""
+
+    def __init__(
+        self, index: JournalIndex, configuration_digest: str, tiles: Collection[str] | None
+    ) -> None:
+        self._index = index
+        self._digest = configuration_digest
+        names = index if tiles is None else tiles
+        self._tiles = sorted(name for name in names if self._counts(name))
+        self._n_total = len(self._tiles) if tiles is None else len(tiles)
+        self._n_outcomes: Counter[str] = Counter()
+        self._aggregate = RunAggregate()
+        self._stage_seconds: Counter[str] = Counter()
+        self._failed: list[dict[str, Any]] = []
+
+    def outcomes(self) -> Iterator[TileOutcome]:
+        return self._index.outcomes(self._tiles)
+
+    def add(self, outcome: TileOutcome) -> None:
+        self._n_outcomes[outcome.outcome] += 1
+        for stage, seconds in outcome.stage_seconds.items():
+            self._stage_seconds[stage] += seconds  # type: ignore[assignment]
+        if outcome.phase is not None and len(self._failed) < MAX_FAILED_TILES:
+            self._failed.append(_failure(outcome))
+        statistics = outcome.statistics
+        # A value that JSON could not say (NaN, Inf) became null: such a tile is not aggregated.
+        if statistics is not None and None not in statistics.values():
+            self._aggregate.add(statistics)  # type: ignore[arg-type]
+
+    def statistics_lines(self) -> Iterator[bytes]:
+        yield b"["
+        separator = b"\n  "
+        for outcome in self.outcomes():
+            self.add(outcome)
+            if outcome.statistics is not None:
+                yield separator + json.dumps(outcome.statistics, ensure_ascii=False).encode(
+                    "utf-8", "surrogateescape"
+                )
+                separator = b",\n  "
+        yield b"\n]\n"
+
+    def document(self) -> dict[str, Any]:
+        n_processed, n_skipped = self._n_outcomes["written"], self._n_outcomes["skipped"]
+        n_failed = self._n_outcomes["failed"] + self._n_outcomes["invalid"]
+        seconds = self._processing_time_seconds()
+        return {
+            "total_tiles": self._n_total,
+            "processed": n_processed,
+            "failed": n_failed,
+            "success_rate": _ratio(n_processed + n_skipped, self._n_total),
+            "processing_time_seconds": round(seconds, 3),
+            "tiles_per_second": round(_ratio(n_processed, seconds), 4),
+            "aggregate_stats": self._aggregate.result(),
+            "skipped": n_skipped,
+            "pending": self._n_total - n_processed - n_failed - n_skipped,
+            "failed_tiles": self._failed,
+            "failed_tiles_omitted": n_failed - len(self._failed),
+            "stage_seconds": {
+                stage: round(self._stage_seconds[stage], 3) for stage in sorted(self._stage_seconds)
+            },
+            "schema": SUMMARY_SCHEMA,
+        }
+
+    def _counts(self, name: str) -> bool:
+        record = self._index.get(name)
+        return record is not None and record.configuration_digest == self._digest
+
+    def _processing_time_seconds(self) -> float:
+        longest: dict[int, float] = {}
+        for session in self._index.sessions:
+            if session.configuration_digest == self._digest:
+                seconds = max(longest.get(session.session, 0.0), session.elapsed_seconds)
+                longest[session.session] = seconds
+        return sum(longest.values())
+
+
+def _failure(outcome: TileOutcome) -> dict[str, Any]:
+    return {
+        "tile_name": outcome.tile,
+        "outcome": outcome.outcome,
+        "phase": outcome.phase,
+        "error_code": outcome.error_code,
+        "reason": outcome.message,
+        "hint": outcome.hint,
+    }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
