@@ -1,0 +1,160 @@
+"""Files that are either whole or not there.
+
+Promised: after ``write_bytes`` returns, the file holds exactly the new content and has been handed
+to the disk (fsync of file and folder). If it raises, whatever the exception, the file holds either
+its old content or the new content in full, never a part, and no temporary file stays behind. A
+process that is killed outright can leave one temporary file; ``sweep_orphans`` removes those.
+
+Not promised: anything about two writers of one file at the same moment, except that the content is
+that of one of them; and nothing on disks that report a write as done when it is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from axion_stage3.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+LONGEST_NAME_BYTES: Final = 230
+"""Longest file name that still leaves room for the temporary one beside it (255 on most disks)."""
+
+_ORPHAN: Final = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_NEW_FILE: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_FOLDER_SYNC_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+_HINTS: Final = {
+    errno.ENOSPC: "Free some space, then start the same command again: it goes on where it was.",
+    errno.EDQUOT: "Free some of your quota, then start the same command again.",
+    errno.EACCES: "Choose another --output-dir, or change the permissions of this one.",
+    errno.EPERM: "Choose another --output-dir, or change the permissions of this one.",
+    errno.EROFS: "The disk is read-only: choose another --output-dir.",
+    errno.ENOENT: "The folder is gone: was it moved, or a drive disconnected?",
+    errno.EIO: "The disk reports a fault: check it before going on.",
+}
+
+
+def write_bytes(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -> int:
+    """Write a file atomically and durably.
+
+    Args:
+        path: The file; its folder must exist. A symlink at this place is replaced, not followed.
+        data: The content, whole or in pieces.
+
+    Returns:
+        Number of bytes written.
+
+    Raises:
+        OutputError: The file could not be written; the message says what the system reported.
+    """
+    pieces = (data,) if isinstance(data, bytes | memoryview) else data
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        n_written = _write_new_file(temporary, pieces)
+        os.replace(temporary, path)  # noqa: PTH105 (the tests make each os call fail in turn)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        if isinstance(error, OSError) and not isinstance(error, OutputError):
+            raise _output_error(path, error) from error
+        raise
+    return n_written
+
+
+def write_json(path: Path, document: Any) -> int:
+    """Write a JSON document atomically: UTF-8, indented by two, newline at the end.
+
+    Args:
+        path: The file; its folder must exist.
+        document: Anything ``json`` can write, without NaN and infinities.
+
+    Returns:
+        Number of bytes written.
+
+    Raises:
+        OutputError: The file could not be written.
+        ValueError: The document holds NaN or an infinity, which JSON does not know.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_bytes(path, (text + "\n").encode())
+
+
+def sweep_orphans(folder: Path) -> tuple[Path, ...]:
+    """Remove the temporary files that killed runs left in a folder and below it.
+
+    To be called only while no other run writes there.
+
+    Args:
+        folder: The folder to sweep; symlinks are not followed.
+
+    Returns:
+        The files removed, sorted.
+    """
+    removed: list[Path] = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if _ORPHAN.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    (Path(parent) / name).unlink()
+                    removed.append(Path(parent) / name)
+    return tuple(sorted(removed))
+
+
+def _write_new_file(path: Path, pieces: Iterable[bytes | memoryview]) -> int:
+    descriptor = os.open(path, _NEW_FILE, 0o666)
+    try:
+        n_written = 0
+        for piece in pieces:
+            rest = memoryview(piece).cast("B")
+            while rest:
+                n = os.write(descriptor, rest)
+                n_written += n
+                rest = rest[n:]
+        os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    # Not suppressed here: network disks report a full disk only when the file is closed.
+    os.close(descriptor)
+    return n_written
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself durable, where the system knows how to do that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _FOLDER_SYNC_UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error)
+    output_error = OutputError(
+        f"Cannot write {path}: {reason}.", hint=_HINTS.get(error.errno or 0, ""), path=path
+    )
+    output_error.errno = error.errno
+    return output_error

@@ -1,0 +1,319 @@
+"""Which opt_v2 tile belongs to which s1 tile.
+
+Tiles are matched by file name, at any depth below the two folders: the same relative path first,
+then a file name that is there exactly once on both sides although the sub-folders differ. Names
+are checked here, once, since each of them becomes the name of an output file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from axion_stage3.atomic_write import LONGEST_NAME_BYTES
+from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+LONGEST_PATH_BYTES: Final = 1024
+"""Longest relative path of a tile, in bytes of UTF-8."""
+
+RESERVED_NAMES: Final = frozenset(("inference_summary.npz", "tile_statistics.npz"))
+"""Tiles whose statistics file would replace one of the documents of the run."""
+
+_SUFFIX: Final = ".npz"
+_SHOWN_NAMES: Final = 3
+_COMPARED_NAMES: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TilePair:
+    """An opt_v2 tile and the s1 tile it must agree with.
+
+    Attributes:
+        name: Relative posix path of the opt_v2 tile, ending in ``.npz``; names the output too.
+        opt_v2_path: File of the opt_v2 tile.
+        s1_path: File of the s1 tile.
+    """
+
+    name: str
+    opt_v2_path: Path
+    s1_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that looks like a tile but is not used.
+
+    Attributes:
+        path: The file or folder.
+        reason: Why it is not used.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What two folders have in common.
+
+    Attributes:
+        pairs: The pairs, sorted by name.
+        unmatched_opt_v2: Names of opt_v2 tiles without an s1 tile, sorted.
+        unmatched_s1: Names of s1 tiles without an opt_v2 tile, sorted.
+        refused: Files that look like tiles but are not used, sorted by path.
+    """
+
+    pairs: tuple[TilePair, ...]
+    unmatched_opt_v2: tuple[str, ...]
+    unmatched_s1: tuple[str, ...]
+    refused: tuple[RefusedFile, ...] = ()
+
+
+@dataclass(slots=True)
+class _Folder:
+    """The tiles found below one folder."""
+
+    root: Path
+    tiles: dict[str, Path] = field(default_factory=dict)
+    refused: list[RefusedFile] = field(default_factory=list)
+
+
+def find_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None = None) -> Pairing:
+    """Match the tiles of two folders.
+
+    Hidden files and folders are ignored, and files that do not end in ``.npz`` (in any case). A
+    folder is not searched where it holds the other one or the output folder.
+
+    Args:
+        opt_v2_dir: Folder of opt_v2 tiles.
+        s1_dir: Folder of s1 tiles.
+        output_dir: Folder of outputs, left out of the search if it lies in one of the others.
+
+    Returns:
+        The pairs, and what could not be paired.
+
+    Raises:
+        InputFolderError: A folder is missing or cannot be read.
+        NoTilePairsError: The folders have no tile in common.
+        TileCollisionError: Two tiles would be written to one output file.
+    """
+    opt_v2 = _scan(opt_v2_dir, _inside(opt_v2_dir, s1_dir, output_dir))
+    s1 = _scan(s1_dir, _inside(s1_dir, opt_v2_dir, output_dir))
+    partners = _partners(opt_v2.tiles, s1.tiles)
+    refused = sorted({*opt_v2.refused, *s1.refused}, key=lambda file: str(file.path))
+    if not partners:
+        raise _no_pairs(opt_v2, s1, refused)
+    _refuse_collisions(partners)
+    used = set(partners.values())
+    return Pairing(
+        pairs=tuple(
+            TilePair(name, opt_v2.tiles[name], s1.tiles[partners[name]])
+            for name in sorted(partners)
+        ),
+        unmatched_opt_v2=tuple(sorted(opt_v2.tiles.keys() - partners.keys())),
+        unmatched_s1=tuple(sorted(s1.tiles.keys() - used)),
+        refused=tuple(refused),
+    )
+
+
+def find_tiles(folder: Path, *, exclude: Sequence[Path] = ()) -> dict[str, Path]:
+    """Find the tiles below one folder, under the rules of ``find_pairs``.
+
+    Args:
+        folder: The folder.
+        exclude: Folders below it that are left out.
+
+    Returns:
+        The files by tile name, sorted.
+
+    Raises:
+        InputFolderError: The folder is missing or cannot be read.
+        TileCollisionError: Two files differ only in the case of their extension.
+    """
+    found = _scan(folder, _inside(folder, *exclude)).tiles
+    return {name: found[name] for name in sorted(found)}
+
+
+def name_fault(name: str) -> str | None:
+    """Say what makes a tile name unusable as the name of an output file.
+
+    Args:
+        name: Relative posix path.
+
+    Returns:
+        The reason, or None if the name is fine.
+    """
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or not parts or any(part in ("..", ".", "") for part in parts):
+        return "its name leads out of the folder"
+    if "\\" in name or any(unicodedata.category(sign).startswith("C") for sign in name):
+        return "its name holds control characters or backslashes"
+    if len(name.encode()) > LONGEST_PATH_BYTES or any(
+        len(part.encode()) > LONGEST_NAME_BYTES for part in parts
+    ):
+        return f"its name is longer than {LONGEST_NAME_BYTES} bytes"
+    return None
+
+
+def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
+    """Find the names that are most like a given one.
+
+    Args:
+        name: The name looked for.
+        candidates: Names that exist; only the first few thousand are compared.
+
+    Returns:
+        At most three names, the nearest first.
+    """
+    compared = [candidate for _, candidate in zip(range(_COMPARED_NAMES), candidates, strict=False)]
+    return difflib.get_close_matches(name, compared, n=_SHOWN_NAMES, cutoff=0.5)
+
+
+def _inside(folder: Path, *others: Path | None) -> frozenset[Path]:
+    root = folder.resolve()
+    resolved = (other.resolve() for other in others if other is not None)
+    return frozenset(other for other in resolved if other != root and other.is_relative_to(root))
+
+
+def _scan(root: Path, excluded: frozenset[Path]) -> _Folder:
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise InputFolderError(f"The folder {root} {what}.", hint=_folder_hint(root), path=root)
+    found = _Folder(root)
+    real_root = root.resolve()
+    for relative, entry in _walk(root, "", real_root, excluded):
+        if entry.is_dir(follow_symlinks=False):
+            continue
+        fault = name_fault(relative) or _file_fault(entry, real_root)
+        if fault is not None:
+            found.refused.append(RefusedFile(Path(entry.path), fault))
+            continue
+        name = relative[: -len(_SUFFIX)] + _SUFFIX
+        if name in found.tiles:
+            raise _collision(str(found.tiles[name]), entry.path, name)
+        found.tiles[name] = Path(entry.path)
+    return found
+
+
+def _walk(
+    folder: Path, prefix: str, real_root: Path, excluded: frozenset[Path]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what looks like a tile, and symlinked folders, with paths relative to the root."""
+    pending = [(folder, prefix)]
+    while pending:
+        folder, prefix = pending.pop()
+        if excluded and (real_root / prefix) in excluded:
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputFolderError(
+                f"The folder {folder} cannot be read: {error.strerror}.", path=folder
+            ) from error
+        for entry in listed:
+            if entry.name.startswith("."):
+                continue
+            relative = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                pending.append((Path(entry.path), relative + "/"))
+            elif entry.name.lower().endswith(_SUFFIX) or (entry.is_symlink() and entry.is_dir()):
+                yield relative, entry
+
+
+def _file_fault(entry: os.DirEntry[str], real_root: Path) -> str | None:
+    if entry.is_symlink():
+        target = Path(os.path.realpath(entry.path))
+        if not target.is_relative_to(real_root):
+            return "it is a symlink that leads out of the folder"
+        if target.is_dir():
+            return "it is a symlink to a folder"
+    return None if entry.is_file() else "it is not a regular file"
+
+
+def _partners(opt_v2: Mapping[str, Path], s1: Mapping[str, Path]) -> dict[str, str]:
+    """The s1 name of each opt_v2 name that has one."""
+    partners = {name: name for name in opt_v2.keys() & s1.keys()}
+    n_opt_v2 = Counter(map(_file_name, opt_v2))
+    n_s1 = Counter(map(_file_name, s1))
+    lone_s1 = {_file_name(name): name for name in s1.keys() - partners.keys()}
+    for name in opt_v2.keys() - partners.keys():
+        file_name = _file_name(name)
+        if n_opt_v2[file_name] == 1 and n_s1[file_name] == 1:
+            partners[name] = lone_s1[file_name]
+    return partners
+
+
+def _file_name(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _refuse_collisions(names: Iterable[str]) -> None:
+    """Disks that ignore case or normalise letters would give some outputs one file."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in RESERVED_NAMES:
+            document = key.removesuffix(_SUFFIX) + ".json"
+            raise TileCollisionError(
+                f"The statistics of the tile {name} would replace the run's own {document}.",
+                hint="Rename this tile in both folders.",
+                tile_name=name,
+            )
+        if key in seen:
+            raise _collision(seen[key], name, name)
+        seen[key] = name
+
+
+def _collision(first: str, second: str, name: str) -> TileCollisionError:
+    return TileCollisionError(
+        f"The tiles {first} and {second} would be written to one output file.",
+        hint="Rename one of them; names that differ only in case count as the same.",
+        tile_name=name,
+    )
+
+
+def _no_pairs(opt_v2: _Folder, s1: _Folder, refused: Sequence[RefusedFile]) -> NoTilePairsError:
+    message = (
+        f"No matching tile pairs found between {opt_v2.root} and {s1.root}. "
+        f"{_inventory(opt_v2)} {_inventory(s1)}"
+    )
+    if refused:
+        first = refused[0]
+        message += f" Not used: {len(refused)}, such as {str(first.path)!r} ({first.reason})."
+    hint = "A pair has the same file name in both folders, such as tile_001.npz."
+    for name in sorted(opt_v2.tiles)[:_SHOWN_NAMES]:
+        near = nearest_names(_file_name(name), map(_file_name, sorted(s1.tiles)))
+        if near:
+            hint += f" Nearest to {_file_name(name)}: {', '.join(near)}."
+    return NoTilePairsError(message, hint=hint, path=opt_v2.root)
+
+
+def _inventory(folder: _Folder) -> str:
+    names = sorted(folder.tiles)
+    if not names:
+        return f"{folder.root} holds no NPZ file."
+    more = ", ..." if len(names) > _SHOWN_NAMES else ""
+    files = "file" if len(names) == 1 else "files"
+    return (
+        f"{folder.root} holds {len(names)} NPZ {files} ({', '.join(names[:_SHOWN_NAMES])}{more})."
+    )
+
+
+def _folder_hint(root: Path) -> str:
+    parent = root.parent
+    if not parent.is_dir():
+        return "Check the path: the folder above it does not exist either."
+    try:
+        near = nearest_names(root.name, sorted(entry.name for entry in os.scandir(parent)))
+    except OSError:
+        near = []
+    return f"Nearest names there: {', '.join(near)}." if near else "Check the path."

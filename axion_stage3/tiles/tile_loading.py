@@ -1,0 +1,289 @@
+"""From the files of a pair to checked arrays in the units of the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from axion_stage3.errors import TileError, TilePixelsError, TileShapeError, UsageError
+from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
+from axion_stage3.tiles.layouts import OPTICAL_LAYOUTS, RADAR_LAYOUTS, Layout, recognise
+from axion_stage3.tiles.npz_reader import NpzArchive
+from axion_stage3.tiles.pixel_filling import fill_from_neighbours, resample_bilinear
+from axion_stage3.tiles.units import (
+    check_backscatter_db,
+    check_backscatter_linear,
+    check_reflectance,
+    db_to_linear,
+    linear_to_db,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.tiles.pairing import TilePair
+
+NO_DATA_BELOW: Final = -999.0
+"""Stored values at or below this mark pixels without data (-9999 and -32768 are in use)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How stored values become reflectance and dB.
+
+    Attributes:
+        opt_scale: Stored optical values are divided by it; 10000 for digital numbers.
+        s1_units: Units of stored radar values: ``db`` or ``linear`` (power).
+        fill_invalid: Fill unusable pixels and mark them, instead of failing the tile.
+        resample_s1: Resample a radar tile of another size to that of the optical one.
+
+    Raises:
+        UsageError: ``opt_scale`` is not a positive number.
+    """
+
+    opt_scale: float = 1.0
+    s1_units: Literal["db", "linear"] = "db"
+    fill_invalid: bool = False
+    resample_s1: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.opt_scale) and self.opt_scale > 0):
+            raise UsageError(
+                f"opt_scale must be a positive number, not {self.opt_scale}.",
+                hint="--opt-scale 10000 divides digital numbers by 10000.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTile:
+    """A pair, ready for the network.
+
+    Attributes:
+        name: Name of the pair.
+        opt_v2: (4, H, W) float32, reflectance; blue, green, red, nir.
+        s1: (2, H, W) float32, backscatter in dB; vv, vh.
+        valid_mask: (H, W) bool, False where a pixel of any band was filled; None if none was.
+    """
+
+    name: str
+    opt_v2: NDArray[np.float32]
+    s1: NDArray[np.float32]
+    valid_mask: NDArray[np.bool_] | None = None
+
+
+_DEFAULTS: Final = LoadOptions()
+
+
+def load_pair(pair: TilePair, options: LoadOptions = _DEFAULTS) -> LoadedTile:
+    """Load and check both tiles of a pair.
+
+    Args:
+        pair: The pair.
+        options: How stored values become reflectance and dB.
+
+    Returns:
+        The checked arrays.
+
+    Raises:
+        TileReadError: A file is not a readable NPZ.
+        TileLayoutError: A file has none of the key layouts.
+        TileShapeError: Rank, band count or size is wrong, or the two sizes differ.
+        TileUnitsError: The values are not reflectance or not dB.
+        TilePixelsError: Unusable pixels without ``fill_invalid``, or a tile of zeros.
+    """
+    try:
+        opt_v2, is_opt_valid = _load_optical(pair.opt_v2_path, options, OPTICAL_LAYOUTS)
+        s1, is_s1_valid = _load_radar(pair.s1_path, options)
+        if s1.shape[1:] != opt_v2.shape[1:]:
+            s1, is_s1_valid = _resampled(s1, is_s1_valid, opt_v2.shape, options, pair.s1_path)
+    except TileError as error:
+        error.tile_name = pair.name
+        raise
+    if is_opt_valid is None or is_s1_valid is None:
+        valid_mask = is_opt_valid if is_s1_valid is None else is_s1_valid
+    else:
+        valid_mask = is_opt_valid & is_s1_valid
+    return LoadedTile(pair.name, opt_v2, s1, valid_mask)
+
+
+def load_optical(
+    path: Path, options: LoadOptions = _DEFAULTS, layouts: Sequence[Layout] = OPTICAL_LAYOUTS
+) -> NDArray[np.float32]:
+    """Load and check one optical tile: opt_v2, an output (``OUTPUT_LAYOUTS``) or a truth.
+
+    Args:
+        path: The NPZ file.
+        options: How stored values become reflectance.
+        layouts: Key layouts to look for, the preferred first.
+
+    Returns:
+        (4, H, W) float32, reflectance; blue, green, red, nir.
+
+    Raises:
+        TileError: As for ``load_pair``.
+    """
+    return _load_optical(path, options, layouts)[0]
+
+
+def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
+    """Load and check one s1 tile.
+
+    Args:
+        path: The NPZ file.
+        options: How stored values become dB.
+
+    Returns:
+        (2, H, W) float32, backscatter in dB; vv, vh.
+
+    Raises:
+        TileError: As for ``load_pair``.
+    """
+    return _load_radar(path, options)[0]
+
+
+def _load_optical(
+    path: Path, options: LoadOptions, layouts: Sequence[Layout]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    stored = _read_bands(path, layouts, OPTICAL_BANDS)
+    opt, is_valid = _usable(stored, OPTICAL_BANDS, options, path)
+    if options.opt_scale != 1:
+        opt /= np.float32(options.opt_scale)
+    check_reflectance(opt, opt_scale=options.opt_scale, path=path)
+    return opt, is_valid
+
+
+def _load_radar(
+    path: Path, options: LoadOptions
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    stored = _read_bands(path, RADAR_LAYOUTS, RADAR_BANDS)
+    s1, is_valid = _usable(stored, RADAR_BANDS, options, path)
+    if options.s1_units == "linear":
+        check_backscatter_linear(s1, path=path)
+        s1 = linear_to_db(s1)
+    check_backscatter_db(s1, was_linear=options.s1_units == "linear", path=path)
+    return s1, is_valid
+
+
+def _read_bands(path: Path, layouts: Sequence[Layout], bands: Sequence[str]) -> NDArray[np.float32]:
+    """Read the bands as they are stored, as one new array (band, y, x) of float32."""
+    with NpzArchive(path) as archive:
+        layout = recognise(archive.names, layouts, path=path)
+        arrays = archive.read(layout.keys)
+    for key, array in arrays.items():
+        if array.dtype.kind == "b":
+            raise TilePixelsError(f"{path}: {key} holds booleans, not pixels.", path=path)
+    if layout.is_stacked:
+        stored = arrays[layout.keys[0]]
+        _check_stack(stored, layout.keys[0], bands, path)
+    else:
+        _check_bands(arrays, path)
+    height, width = next(iter(arrays.values())).shape[-2:]
+    if min(height, width) < MIN_TILE_PX:
+        raise TileShapeError(
+            f"{path} is {height} x {width} px; at least {MIN_TILE_PX} x {MIN_TILE_PX} px "
+            "are needed.",
+            path=path,
+        )
+    result = np.empty((len(bands), height, width), dtype=np.float32)
+    # What float32 cannot hold becomes infinite here and is reported as such afterwards.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if layout.is_stacked:
+            result[:] = stored
+        else:
+            for index, key in enumerate(layout.keys):
+                result[index] = arrays[key]
+    return result
+
+
+def _check_stack(stored: NDArray[Any], key: str, bands: Sequence[str], path: Path) -> None:
+    if stored.ndim == 3 and stored.shape[0] == len(bands):
+        return
+    hint = "Store one array (band, y, x) per tile."
+    if stored.ndim == 3 and stored.shape[2] == len(bands):
+        hint = f"The bands come first: np.moveaxis({key}, -1, 0)."
+    elif stored.ndim == 4:
+        hint = "Store one file per tile, without the axis of the batch."
+    raise TileShapeError(
+        f"{path}: {key} has the shape {stored.shape}; ({len(bands)}, H, W) is needed, "
+        f"with the bands {', '.join(bands)}.",
+        hint=hint,
+        path=path,
+    )
+
+
+def _check_bands(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    shapes = {key: array.shape for key, array in arrays.items()}
+    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+    if any(len(shape) != 2 for shape in shapes.values()):
+        raise TileShapeError(
+            f"{path}: each band must have the shape (H, W), not {listed}.", path=path
+        )
+    if len(set(shapes.values())) > 1:
+        raise TileShapeError(
+            f"{path}: the bands differ in size: {listed}.",
+            hint="Resample them to one grid of 10 m.",
+            path=path,
+        )
+
+
+def _usable(
+    stored: NDArray[np.float32], bands: Sequence[str], options: LoadOptions, path: Path
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Fill unusable pixels or refuse them; the mask (y, x) is None if all are usable."""
+    lowest, highest = stored.min(), stored.max()
+    if lowest == highest == 0:
+        raise TilePixelsError(
+            f"{path} is zero throughout: it holds no data.",
+            hint="Leave this tile out, or make it again.",
+            path=path,
+        )
+    if lowest > NO_DATA_BELOW and highest < math.inf:  # False for NaN too
+        return stored, None
+    is_valid = np.isfinite(stored) & (stored > NO_DATA_BELOW)
+    n_invalid = {
+        band: int(np.count_nonzero(~valid)) for band, valid in zip(bands, is_valid, strict=True)
+    }
+    listed = ", ".join(f"{band} {n}" for band, n in n_invalid.items() if n)
+    lost = [band for band, n in n_invalid.items() if n == stored[0].size]
+    if lost or not options.fill_invalid:
+        raise TilePixelsError(
+            f"{path} has pixels that are NaN, infinite or no data (-999 and below): {listed} "
+            f"of {stored[0].size} px each.",
+            hint=f"No pixel of {', '.join(lost)} is usable: leave this tile out."
+            if lost
+            else "--fill-invalid fills them and marks them in valid_mask.",
+            path=path,
+        )
+    filled = np.stack(
+        [fill_from_neighbours(band, valid) for band, valid in zip(stored, is_valid, strict=True)]
+    )
+    return filled, np.logical_and.reduce(is_valid)
+
+
+def _resampled(
+    s1: NDArray[np.float32],
+    is_valid: NDArray[np.bool_] | None,
+    opt_shape: tuple[int, ...],
+    options: LoadOptions,
+    path: Path,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    height, width = opt_shape[1:]
+    if not options.resample_s1:
+        raise TileShapeError(
+            f"{path}: s1 has the shape {s1.shape}, opt_v2 {opt_shape}; the sizes differ.",
+            hint="--resample-s1 resamples s1 to the size of opt_v2 (both must cover "
+            "the same ground).",
+            path=path,
+        )
+    # Radar is averaged in power: a mean of dB would darken bright scatterers.
+    resampled = linear_to_db(resample_bilinear(db_to_linear(s1), height, width))
+    if is_valid is None:
+        return resampled, None
+    share = resample_bilinear(is_valid[np.newaxis].astype(np.float32), height, width)
+    return resampled, share[0] > 0.999
