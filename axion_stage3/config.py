@@ -74,8 +74,8 @@ MaxFailures = Annotated[
 
 
 def _check_device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
-        raise ValueError("give auto, cpu, cuda, cuda:N or mps")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ValueError("give auto, cpu, cuda or cuda:N")
     return value
 
 
@@ -102,7 +102,9 @@ class InferenceConfig(BaseModel):
         le=1000,
         description="Network calls per tile, the mean included; none: the checkpoint's number.",
     )
-    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    device: DeviceName = Field(
+        default="auto", description="auto (CUDA if there is one), cpu, cuda or cuda:N."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the network; auto: fp32 on the CPU."
     )

@@ -1,0 +1,134 @@
+"""The console report of ``axion-stage3 infer``, section by section, as lines of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from axion_stage3.config import InferenceConfig
+
+RULE: Final = "=" * 80
+BUNDLED_NAME: Final = "bundled reference checkpoint"
+MAX_LISTED: Final = 20
+
+# Entries that the configuration section always shows, or that say nothing about the tiles.
+_SHOWN_BY_NAME: Final = frozenset(
+    {"checkpoint", "opt_v2_dir", "s1_dir", "output_dir", "batch_size", "timesteps", "device"}
+)
+
+
+def heading_lines(title: str) -> list[str]:
+    """A title between two rules."""
+    return [RULE, title, RULE]
+
+
+def configuration_lines(config: InferenceConfig, device: str) -> list[str]:
+    """What is about to be done; entries that are not the default are added at the end.
+
+    Args:
+        config: The effective configuration.
+        device: The device that was chosen.
+    """
+    lines = [
+        "Configuration:",
+        f"  Checkpoint: {config.checkpoint or BUNDLED_NAME}",
+        f"  opt_v2 directory: {as_folder(config.opt_v2_dir)}",
+        f"  S1 directory: {as_folder(config.s1_dir)}",
+        f"  Output directory: {as_folder(config.output_dir)}",
+        f"  Batch size: {config.batch_size}",
+        f"  Timesteps: {config.timesteps or 'from the checkpoint'}",
+        f"  Device: {device}",
+    ]
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name not in _SHOWN_BY_NAME and value != field.default:
+            word = name.replace("_", " ").capitalize()
+            lines.append(f"  {word}: {_as_word(value)}")
+    return lines
+
+
+def model_lines(name: str, epoch: int, timesteps: int) -> list[str]:
+    """Which network computes.
+
+    Args:
+        name: Path of the checkpoint, or `BUNDLED_NAME`.
+        epoch: Epoch at which it was saved.
+        timesteps: Network calls per tile of this run.
+    """
+    return [f"✓ Model loaded from {name}", f"  Epoch: {epoch}", f"  Timesteps: {timesteps}"]
+
+
+def pairs_lines(n_pairs: int, n_unmatched_opt_v2: int, n_unmatched_s1: int) -> list[str]:
+    """How many pairs were found, and how many tiles have no counterpart."""
+    lines = [f"✓ Found {n_pairs} matching tile {'pair' if n_pairs == 1 else 'pairs'}"]
+    if n_unmatched_opt_v2:
+        lines.append(f"  Without an S1 tile: {n_unmatched_opt_v2}")
+    if n_unmatched_s1:
+        lines.append(f"  Without an opt_v2 tile: {n_unmatched_s1}")
+    return lines
+
+
+def result_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Counts, time and aggregate statistics of a run summary."""
+    lines = [
+        "Results:",
+        f"  Total tiles: {summary['total_tiles']}",
+        f"  Processed: {summary['processed']}",
+        f"  Failed: {summary['failed']}",
+        f"  Success rate: {summary['success_rate']:.1%}",
+        f"  Processing time: {summary['processing_time_seconds']:.2f}s",
+        f"  Throughput: {summary['tiles_per_second']:.2f} tiles/s",
+    ]
+    aggregate = summary.get("aggregate_stats")
+    if aggregate:
+        lines += [
+            "",
+            "Aggregate Statistics:",
+            f"  Mean output value: {aggregate['opt_final_mean']:.4f}",
+            f"  Mean output std: {aggregate['opt_final_std']:.4f}",
+            f"  Mean change from Stage 2: {aggregate['change_mean']:.4f}",
+            f"  Max change from Stage 2: {aggregate['change_max']:.4f}",
+        ]
+    return lines
+
+
+def location_lines(
+    output_dir: Path, summary_path: Path | None, statistics_path: Path | None
+) -> list[str]:
+    """Where everything was written."""
+    lines = [f"Output saved to: {as_folder(output_dir)}"]
+    if summary_path is not None:
+        lines.append(f"  Summary: {summary_path}")
+    if statistics_path is not None:
+        lines.append(f"  Statistics: {statistics_path}")
+    return lines
+
+
+def failure_lines(failures: Sequence[tuple[str, str]], n_failed: int) -> list[str]:
+    """The warning with the tiles that failed and why.
+
+    Args:
+        failures: Tile name and reason, in the order to list them; the first are shown.
+        n_failed: How many failed altogether.
+    """
+    if not n_failed:
+        return []
+    lines = [f"⚠ Warning: {n_failed} {'tile' if n_failed == 1 else 'tiles'} failed:"]
+    for name, reason in failures[:MAX_LISTED]:
+        lines += [f"  - {name}", f"      {reason}"]
+    if n_failed > MAX_LISTED:
+        lines.append(f"  ... and {n_failed - MAX_LISTED} more")
+    return lines
+
+
+def as_folder(path: Path) -> str:
+    """A folder's path with the closing slash that the guide shows."""
+    text = str(path)
+    return text if text.endswith("/") else f"{text}/"
+
+
+def _as_word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,256 @@
+"""Every option of the command line, once.
+
+An option that is also a configuration entry is None when it is not given, so that it cannot beat
+the environment or the configuration file; its default is stated in the help text, and a test holds
+that to `axion_stage3.config`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+_FOLDERS: Final = "Folders and model"
+_NETWORK: Final = "How tiles are computed"
+_TILES: Final = "How input tiles are read"
+_OUTPUTS: Final = "What is written"
+_RUN: Final = "How the run goes on"
+_CONSOLE: Final = "Configuration and console"
+
+
+def parse_path(text: str) -> Path:
+    """Make a path of an option's value.
+
+    Raises:
+        typer.BadParameter: The value is empty, as an unset shell variable would make it; ``Path``
+            would silently take the current folder.
+    """
+    if not text.strip():
+        raise typer.BadParameter("the path is empty")
+    return Path(text)
+
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        parser=parse_path,
+        metavar="FILE",
+        help="Trained checkpoint, .pt or .safetensors. Default: the bundled reference checkpoint.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
+OptV2Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--opt-v2-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of opt_v2 tiles (Stage 2), searched at any depth. Required.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
+S1Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--s1-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of S1 tiles, matched to opt_v2 by file name. Required.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder for the opt_final tiles. Required.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
+BatchSize = Annotated[
+    str | None,
+    typer.Option(
+        "--batch-size",
+        metavar="N|auto",
+        help="Tiles per batch; auto: measured per tile size. Default: 1.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Timesteps = Annotated[
+    int | None,
+    typer.Option(
+        "--timesteps",
+        metavar="T",
+        help="Number of diffusion timesteps; 1 is the mean alone. Default: from the checkpoint.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N. Default: auto.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"] | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="auto, fp32, bf16 or fp16. Default: auto (bf16 on CUDA, else fp32).",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Sampler = Annotated[
+    Literal["2m", "euler", "heun", "ancestral"] | None,
+    typer.Option(
+        "--sampler",
+        metavar="NAME",
+        help="2m, euler, heun or ancestral. Default: 2m.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Seed of the noise; the same seed gives the same tiles. Default: 0.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        metavar="N",
+        help="Draws per tile; above 1 their spread is written as opt_final_std. Default: 1.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+OptScale = Annotated[
+    float | None,
+    typer.Option(
+        "--opt-scale",
+        metavar="X",
+        help="Divide optical values by X; 10000 for digital numbers. Default: 1.0.",
+        rich_help_panel=_TILES,
+    ),
+]
+S1Units = Annotated[
+    Literal["db", "linear"] | None,
+    typer.Option(
+        "--s1-units",
+        metavar="UNITS",
+        help="Units of the S1 tiles, db or linear. Default: db.",
+        rich_help_panel=_TILES,
+    ),
+]
+FillInvalid = Annotated[
+    bool | None,
+    typer.Option(
+        "--fill-invalid/--no-fill-invalid",
+        metavar="",
+        help="Fill NaN and Inf pixels and mark them in valid_mask. Default: such tiles fail.",
+        rich_help_panel=_TILES,
+    ),
+]
+ResampleS1 = Annotated[
+    bool | None,
+    typer.Option(
+        "--resample-s1/--no-resample-s1",
+        metavar="",
+        help="Resample S1 of another size to the opt_v2 size. Default: such tiles fail.",
+        rich_help_panel=_TILES,
+    ),
+]
+SaveIntermediate = Annotated[
+    bool | None,
+    typer.Option(
+        "--save-intermediate/--no-save-intermediate",
+        metavar="",
+        help="Save opt_v2 and s1 in the output files. Default: no.",
+        rich_help_panel=_OUTPUTS,
+    ),
+]
+Statistics = Annotated[
+    bool | None,
+    typer.Option(
+        "--stats/--no-stats",
+        metavar="",
+        help="Save statistics files. Default: yes.",
+        rich_help_panel=_OUTPUTS,
+    ),
+]
+Existing = Annotated[
+    Literal["resume", "skip", "overwrite", "fail"] | None,
+    typer.Option(
+        "--existing",
+        metavar="WHAT",
+        help="Where outputs are there: resume, skip, overwrite or fail. Default: resume.",
+        rich_help_panel=_RUN,
+    ),
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--max-failures",
+        metavar="N|P%",
+        help="Stop when more tiles than this have failed. Default: never.",
+        rich_help_panel=_RUN,
+    ),
+]
+RetryFailed = Annotated[
+    bool | None,
+    typer.Option(
+        "--retry-failed/--no-retry-failed",
+        metavar="",
+        help="Run only the tiles that failed before. Default: no.",
+        rich_help_panel=_RUN,
+    ),
+]
+IoThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--io-threads",
+        metavar="N",
+        help="Threads that read tiles, and threads that write them. Default: 2.",
+        rich_help_panel=_RUN,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        parser=parse_path,
+        metavar="FILE",
+        help="TOML file with these options as entries (batch_size = 4); options given win.",
+        rich_help_panel=_CONSOLE,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        metavar="",
+        help="Suppress progress and reports; only errors are shown.",
+        rich_help_panel=_CONSOLE,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        metavar="",
+        help="Write the result as one JSON document to standard output.",
+        rich_help_panel=_CONSOLE,
+    ),
+]
