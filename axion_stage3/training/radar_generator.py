@@ -8,25 +8,45 @@ draws from a generator that never saw its group, since one that did would rememb
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from axion_stage3.atomic_write import write_bytes
 from axion_stage3.diffusion.network import ResidualBlock, channels_last, to_network_space
+from axion_stage3.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from axion_stage3.training.dataset import TrainingTile
 
-N_NOISE_BANDS = 4
+N_NOISE_BANDS: Final = 4
+N_FOLDS: Final = 2
 _PATCH_PX = 6
 _RADAR_MEAN_DB = (-11.8, -18.2)
 _RADAR_STD_DB = 5.0
 _FINE_WIDTH, _COARSE_WIDTH = 40, 80
+
+
+class DrawCounts(NamedTuple):
+    """How many optical tiles a generator draws from one radar tile.
+
+    Attributes:
+        sharp: Single draws: sharp, inventing detail.
+        smooth: Means over eight draws: smooth, copying the radar.
+    """
+
+    sharp: int = 3
+    smooth: int = 1
+
+
+N_DRAWS: Final = DrawCounts()
 
 
 class RadarGenerator(nn.Module):
@@ -89,6 +109,7 @@ def fit_generators(
     seed: int,
     device: torch.device,
     autocast: Callable[[], torch.autocast],
+    on_step: Callable[[float], None] = lambda _progress: None,
 ) -> list[RadarGenerator]:
     """Train two generators, each on one half of the groups.
 
@@ -99,6 +120,7 @@ def fit_generators(
         seed: Of initialisation, crops and noise.
         device: Where to train.
         autocast: Makes the mixed-precision context.
+        on_step: Called after each step with the share of all steps done.
 
     Returns:
         Generator k, trained on the groups of the fold that is not k (see :func:`fold_of`).
@@ -107,7 +129,7 @@ def fit_generators(
 
     folds = fold_of(tiles)
     generators = []
-    for fold in (0, 1):
+    for fold in range(N_FOLDS):
         held_in = [t for t in tiles if folds[t.group] != fold] or list(tiles)
         empty = [np.zeros((1, *t.truth.shape), np.float32) for t in held_in]
         tile_set = TileSet(held_in, empty, device)
@@ -116,7 +138,7 @@ def fit_generators(
         network = channels_last(RadarGenerator().to(device))
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=n_steps)
-        for _ in range(n_steps):
+        for step in range(n_steps):
             crops = tile_set.sample(batch, 64, random)
             noise = torch.randn(2 * batch, N_NOISE_BANDS, 64, 64, generator=random, device=device)
             with autocast():
@@ -128,13 +150,14 @@ def fit_generators(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            on_step((fold + (step + 1) / n_steps) / N_FOLDS)
         generators.append(network.eval())
     return generators
 
 
 def fold_of(tiles: Sequence[TrainingTile]) -> dict[str, int]:
     """Deal the groups onto two folds: alternately, by name."""
-    return {group: k % 2 for k, group in enumerate(sorted({tile.group for tile in tiles}))}
+    return {group: k % N_FOLDS for k, group in enumerate(sorted({tile.group for tile in tiles}))}
 
 
 @torch.no_grad()
@@ -170,3 +193,48 @@ def draw(
     sharp = [one() for _ in range(n_sharp)]
     smooth = [torch.stack([one() for _ in range(8)]).mean(0) for _ in range(n_smooth)]
     return np.asarray(torch.stack(sharp + smooth).cpu().numpy(), np.float32)
+
+
+def draw_for_tile(generator: RadarGenerator, tile: TrainingTile, n_draws: DrawCounts) -> np.ndarray:
+    """Draw optical tiles that depend only on the generator, the tile and its name."""
+    seed = int.from_bytes(hashlib.blake2b(tile.name.encode(), digest_size=6).digest(), "little")
+    return draw(generator, tile.s1, n_sharp=n_draws.sharp, n_smooth=n_draws.smooth, seed=seed)
+
+
+def write_generators(generators: Sequence[RadarGenerator], path: Path) -> None:
+    """Store generators in half precision, atomically."""
+    from safetensors.torch import save
+
+    state = {
+        f"{number}.{name}": value.detach().cpu().half().contiguous()
+        for number, generator in enumerate(generators)
+        for name, value in generator.state_dict().items()
+    }
+    write_bytes(path, save(state))
+
+
+def read_generators(path: Path, device: torch.device | None = None) -> list[RadarGenerator]:
+    """Read what :func:`write_generators` stored.
+
+    Raises:
+        CheckpointError: Missing, or not such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        state = load(path.read_bytes())
+        generators = []
+        for number in range(N_FOLDS):
+            generator = RadarGenerator()
+            prefix = f"{number}."
+            weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            generator.load_state_dict(weights)
+            generators.append(generator.eval().to(device or "cpu"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The surrogate generators cannot be read from {path}: {error}.",
+            hint="Delete the file to train them anew, or install the package again.",
+            path=path,
+        ) from error
+    return generators

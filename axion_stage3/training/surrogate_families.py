@@ -8,6 +8,7 @@ does it generalise to a kind of fault that training never shows (retrieved).
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,13 +17,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.network import from_network_space, to_network_space
+from axion_stage3.training.radar_generator import N_DRAWS, draw_for_tile
 from axion_stage3.training.random_fields import gaussian_blur, normal, smooth_field, uniform
 from axion_stage3.training.stage2_surrogates import FAULTS, SurrogateScene, apply_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from axion_stage3.training.dataset import TrainingTile
+    from axion_stage3.training.radar_generator import RadarGenerator
 
 _PATCH_PX = 8
 _MOST_PATCHES = 4000
@@ -60,6 +63,41 @@ _RECIPES: Final[dict[str, Callable[[torch.Generator], dict[str, Tensor]]]] = {
 
 FAMILIES: Final = (*_RECIPES, "retrieved")
 """Names of the families; ``retrieved`` is used in evaluation only and never in training."""
+
+
+@dataclass(frozen=True)
+class ValidationCase:
+    """A held-out tile with the opt_v2 of one family.
+
+    Attributes:
+        family: Name of the surrogate family.
+        tile: Truth and radar.
+        opt_v2: (4, H, W) float32, reflectance.
+    """
+
+    family: str
+    tile: TrainingTile
+    opt_v2: np.ndarray
+
+
+def validation_cases(
+    val: Sequence[TrainingTile],
+    donors: Sequence[TrainingTile],
+    generators: Sequence[RadarGenerator],
+    families: Sequence[str],
+) -> Iterator[ValidationCase]:
+    """Make the opt_v2 of each held-out tile for each family; the draws are made once per tile.
+
+    Args:
+        val: Held-out tiles.
+        donors: Training tiles, material for borrowed detail.
+        generators: Trained on training tiles only.
+        families: Names from ``FAMILIES``.
+    """
+    for number, tile in enumerate(val):
+        generated = draw_for_tile(generators[number % len(generators)], tile, N_DRAWS)
+        for family in families:
+            yield ValidationCase(family, tile, surrogate_tile(family, tile, donors, generated))
 
 
 def surrogate_tile(

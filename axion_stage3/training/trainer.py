@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from axion_stage3.runs.interruption import Interruption
     from axion_stage3.training.training_config import TrainingConfig
 
 _SAVE_SECONDS = 120.0
@@ -32,6 +33,9 @@ _SAVE_SECONDS = 120.0
 
 class TrainingObserver(Protocol):
     """Receives progress; the command line renders it."""
+
+    def generator_step(self, progress: float) -> None:
+        """Called after every step of the generators with the share of them done."""
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Called after every step with the share of training done."""
@@ -48,13 +52,26 @@ class TrainingResult:
         best_path: Checkpoint of the best validation.
         last_path: Checkpoint of the last step.
         steps: Steps done in all.
-        best: Validation of the best checkpoint.
+        best: Validation of the best checkpoint; None if stopped before the first.
+        exit_code: 0, or 130 or 143 when a signal stopped the training (it can be resumed).
     """
 
     best_path: Path
     last_path: Path
     steps: int
-    best: ValidationResult
+    best: ValidationResult | None
+    exit_code: int
+
+    def as_document(self) -> dict[str, Any]:
+        """Return a versioned JSON document."""
+        return {
+            "schema_version": 1,
+            "best_checkpoint": str(self.best_path),
+            "last_checkpoint": str(self.last_path),
+            "steps": self.steps,
+            "validation": None if self.best is None else self.best.as_document(),
+            "exit_code": self.exit_code,
+        }
 
 
 class Trainer:
@@ -98,15 +115,17 @@ class Trainer:
             return by_steps
         return max(by_steps, self.seconds / (60 * self.config.max_minutes))
 
-    def run(self, observer: TrainingObserver | None = None) -> TrainingResult:
-        """Train to the end of the budget.
+    def run(
+        self, interruption: Interruption, observer: TrainingObserver | None = None
+    ) -> TrainingResult:
+        """Train to the end of the budget or to the first signal; the state is saved either way.
 
         Raises:
             TrainingError: The loss is no longer finite; the last good checkpoint stays.
             OutputError: A checkpoint cannot be written.
         """
         saved = time.monotonic()
-        while self.progress < 1.0:
+        while self.progress < 1.0 and not interruption.is_requested:
             started = time.monotonic()
             losses = self._train_step()
             self.seconds += time.monotonic() - started
@@ -120,15 +139,15 @@ class Trainer:
             if time.monotonic() - saved > _SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
-        if self.best is None or self.step % self.config.validate_every != 0:
+        if not interruption.is_requested and self.step % self.config.validate_every != 0:
             self._validate(observer)
         self.save()
-        assert self.best is not None
         return TrainingResult(
             best_path=self.output_dir / "best.safetensors",
             last_path=self.output_dir / "last.safetensors",
             steps=self.step,
             best=self.best,
+            exit_code=interruption.exit_code if interruption.is_requested else 0,
         )
 
     def save(self) -> None:

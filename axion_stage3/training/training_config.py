@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from axion_stage3.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingConfig(BaseModel):
@@ -37,8 +31,6 @@ class TrainingConfig(BaseModel):
         default=1200, ge=1, description="Steps of each radar-to-optical generator (surrogates)."
     )
     generator_batch_size: int = Field(default=12, ge=1, description="Crops per generator step.")
-    n_sharp_draws: int = Field(default=3, ge=1, description="Sharp generator draws per tile.")
-    n_smooth_draws: int = Field(default=1, ge=0, description="Smooth generator means per tile.")
     switch_on: float = Field(default=0.22, ge=0, le=1, description="Probability of each fault.")
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
@@ -48,29 +40,3 @@ class TrainingConfig(BaseModel):
     )
     timesteps: int = Field(default=10, ge=1, description="Default timesteps of the checkpoint.")
     datasets: str = Field(default="", description="Names of the data sets, for the checkpoint.")
-
-    @classmethod
-    def from_toml(cls, path: Path | None, **overrides: object) -> TrainingConfig:
-        """Read a TOML file; overrides that are not None win.
-
-        Raises:
-            UsageError: The file cannot be read or an entry is unknown or out of range.
-        """
-        try:
-            entries = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
-            given = {key: value for key, value in overrides.items() if value is not None}
-            return cls(**{**entries, **given})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(
-                f"The training configuration {path} cannot be read: {error}.",
-                hint="Give a TOML file with --config.",
-                path=path,
-            ) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(
-                f"Training configuration: {where}: {first['msg']}.",
-                hint=f"Known entries: {', '.join(cls.model_fields)}.",
-                path=path,
-            ) from error

@@ -13,39 +13,32 @@ from axion_stage3.diffusion.highpass import highpass
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
 from axion_stage3.errors import InputError
 from axion_stage3.training.dataset import (
-    SplitEntry,
     TileSet,
     TrainingTile,
     load_tiles,
     read_split_file,
 )
-from axion_stage3.training.radar_generator import RadarGenerator, draw, fit_generators, fold_of
+from axion_stage3.training.radar_generator import (
+    N_DRAWS,
+    RadarGenerator,
+    draw_for_tile,
+    fit_generators,
+    fold_of,
+    read_generators,
+    write_generators,
+)
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
-from axion_stage3.training.surrogate_families import surrogate_tile
+from axion_stage3.training.surrogate_families import ValidationCase, validation_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from axion_stage3.training.trainer import TrainingObserver
     from axion_stage3.training.training_config import TrainingConfig
 
 VALIDATION_FAMILIES = ("hard", "mixed", "mild", "truth")
 _BATCHES_FOR_CONSTANTS = 24
-
-
-@dataclass(frozen=True)
-class ValidationCase:
-    """A held-out tile with the opt_v2 of one family.
-
-    Attributes:
-        family: Name of the surrogate family.
-        tile: Truth and radar.
-        opt_v2: (4, H, W) float32, reflectance.
-    """
-
-    family: str
-    tile: TrainingTile
-    opt_v2: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,12 @@ def make_autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def prepare_material(
-    data_dir: Path, split_file: Path, config: TrainingConfig, output_dir: Path, device: torch.device
+    data_dir: Path,
+    split_file: Path,
+    config: TrainingConfig,
+    output_dir: Path,
+    device: torch.device,
+    observer: TrainingObserver | None = None,
 ) -> TrainingMaterial:
     """Read and check all tiles, then train (or read back) the generators.
 
@@ -89,6 +87,7 @@ def prepare_material(
         config: Training configuration.
         output_dir: Where the generators are kept for resuming.
         device: Where to train.
+        observer: Told how far the generators are.
 
     Raises:
         InputError: The split or a tile is unfit, or no tile is as large as a crop.
@@ -106,32 +105,16 @@ def prepare_material(
             path=data_dir,
         )
     train = [tile for tile in train if tile.name not in set(too_small)]
-    generators = _generators(train, config, output_dir, device)
+    generators = _generators(train, config, output_dir, device, observer)
     folds = fold_of(train)
-    draws = [_draws(generators[folds[tile.group]], tile, config) for tile in train]
+    draws = [draw_for_tile(generators[folds[tile.group]], tile, N_DRAWS) for tile in train]
     return TrainingMaterial(
         tiles=TileSet(train, draws, device),
-        validation_cases=validation_cases(val, train, generators, VALIDATION_FAMILIES, config),
+        validation_cases=tuple(validation_cases(val, train, generators, VALIDATION_FAMILIES)),
         device=device,
         precision=config.precision,
         value_ranges=_value_ranges(train),
         grounding_reference=_grounding_reference(train),
-    )
-
-
-def validation_cases(
-    val: Sequence[TrainingTile],
-    donors: Sequence[TrainingTile],
-    generators: Sequence[RadarGenerator],
-    families: Sequence[str],
-    config: TrainingConfig,
-) -> tuple[ValidationCase, ...]:
-    """Make the opt_v2 of each held-out tile for each family."""
-    draws = [_draws(generators[k % len(generators)], tile, config) for k, tile in enumerate(val)]
-    return tuple(
-        ValidationCase(family, tile, surrogate_tile(family, tile, donors, draws[k]))
-        for family in families
-        for k, tile in enumerate(val)
     )
 
 
@@ -168,18 +151,20 @@ def fit_constants(
 
 
 def _generators(
-    train: Sequence[TrainingTile], config: TrainingConfig, output_dir: Path, device: torch.device
+    train: Sequence[TrainingTile],
+    config: TrainingConfig,
+    output_dir: Path,
+    device: torch.device,
+    observer: TrainingObserver | None,
 ) -> list[RadarGenerator]:
     """Read back the generators of an interrupted run of the same configuration, or train."""
-    path = output_dir / "generators.pt"
     names = "\n".join(tile.name for tile in train)
     key = hashlib.sha256(
         f"{config.seed}/{config.generator_steps}/{config.generator_batch_size}/{names}".encode()
     ).hexdigest()
+    path = output_dir / f"generators-{key[:12]}.safetensors"
     if path.is_file():
-        stored = torch.load(path, map_location=device, weights_only=True)
-        if stored["key"] == key:
-            return load_generators(stored["states"], device)
+        return read_generators(path, device)
     generators = fit_generators(
         train,
         n_steps=config.generator_steps,
@@ -187,31 +172,11 @@ def _generators(
         seed=config.seed,
         device=device,
         autocast=lambda: make_autocast(device, config.precision),
+        on_step=lambda progress: observer.generator_step(progress) if observer else None,
     )
-    output_dir.mkdir(parents=True, exist_ok=True)
-    torch.save({"key": key, "states": [g.state_dict() for g in generators]}, path)
-    return generators
-
-
-def load_generators(states: Sequence[dict[str, Any]], device: torch.device) -> list[RadarGenerator]:
-    """Rebuild generators from their weights."""
-    generators = []
-    for state in states:
-        generator = RadarGenerator().to(device)
-        generator.load_state_dict(state)
-        generators.append(generator.eval())
-    return generators
-
-
-def _draws(generator: RadarGenerator, tile: TrainingTile, config: TrainingConfig) -> np.ndarray:
-    seed = int.from_bytes(hashlib.blake2b(tile.name.encode(), digest_size=6).digest(), "little")
-    return draw(
-        generator,
-        tile.s1,
-        n_sharp=config.n_sharp_draws,
-        n_smooth=config.n_smooth_draws,
-        seed=seed + config.seed,
-    )
+    write_generators(generators, path)
+    # Read back, so that a resumed run works with the very same (half precision) weights.
+    return read_generators(path, device)
 
 
 def _value_ranges(tiles: Sequence[TrainingTile]) -> dict[str, list[float]]:
@@ -229,15 +194,3 @@ def _grounding_reference(tiles: Sequence[TrainingTile]) -> dict[str, Any]:
     from axion_stage3.statistics.grounding import GroundingReference
 
     return GroundingReference.from_pairs([(t.truth, t.s1) for t in tiles]).to_json()
-
-
-__all__ = [
-    "SplitEntry",
-    "TrainingMaterial",
-    "ValidationCase",
-    "fit_constants",
-    "load_generators",
-    "make_autocast",
-    "prepare_material",
-    "validation_cases",
-]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from axion_stage3.diffusion.network import GroundingNetwork
-    from axion_stage3.training.training_material import ValidationCase
+    from axion_stage3.training.surrogate_families import ValidationCase
 
 _PSNR_CEILING_DB = 60.0
 

@@ -1,0 +1,92 @@
+"""What ``train`` shows while it works and when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from axion_stage3.cli.output import Output, is_terminal
+from axion_stage3.errors import UsageError
+
+if TYPE_CHECKING:
+    from axion_stage3.training.trainer import TrainingResult
+    from axion_stage3.training.validation import ValidationResult
+
+T = TypeVar("T")
+
+
+def required(value: T | None, option: str) -> T:
+    """Return the value of an option that must be given.
+
+    Raises:
+        UsageError: It was not given.
+    """
+    if value is None:
+        raise UsageError(f"{option} is missing.", hint=f"Add {option}; see --help.")
+    return value
+
+
+class TrainingConsole:
+    """Progress of a training: bars on a terminal, a line per validation everywhere.
+
+    Args:
+        output: The sink.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar = Progress(
+            TextColumn("{task.description}: {task.percentage:>3.0f}%"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("<"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=Console(stderr=True),
+            disable=output.is_quiet or not is_terminal(),
+        )
+        self._generators = self._bar.add_task("Surrogate generators", total=1.0, losses="")
+        self._training = self._bar.add_task("Training", total=1.0, losses="", visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._bar.stop()
+
+    def generator_step(self, progress: float) -> None:
+        """Advance the bar of the generators."""
+        self._bar.update(self._generators, completed=progress)
+
+    def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
+        """Advance the bar of the training."""
+        self._bar.update(self._generators, completed=1.0, visible=False)
+        text = f"step {step}, mean {losses['mean']:.4f}, detail {losses['detail']:.3f}"
+        self._bar.update(self._training, completed=progress, losses=text, visible=True)
+
+    def validated(self, step: int, result: ValidationResult) -> None:
+        """Write the gain over opt_v2 for each family."""
+        gains = ", ".join(f"{name} {family.gain:+.2f}" for name, family in result.families.items())
+        self._output.note(f"Step {step}: PSNR gain over opt_v2 in dB: {gains}")
+
+
+def result_lines(result: TrainingResult) -> list[str]:
+    """What was reached and where the checkpoints are."""
+    lines = ["", f"Steps: {result.steps}"]
+    if result.best is not None:
+        lines.append("Best validation (PSNR in dB, mean over groups):")
+        lines += [
+            f"  {name:<10} opt_v2 {family.psnr_opt_v2:6.2f}  opt_final {family.psnr_opt_final:6.2f}"
+            f"  gain {family.gain:+.2f}, {family.share_improved:.0%} of groups improved"
+            for name, family in result.best.families.items()
+        ]
+        lines.append(f"Best checkpoint: {result.best_path}")
+    lines.append(f"Last checkpoint: {result.last_path}")
+    if result.exit_code:
+        lines.append("Stopped by a signal; the same command goes on from here.")
+    return lines

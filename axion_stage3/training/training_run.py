@@ -1,0 +1,57 @@
+"""``axion-stage3 train`` as a function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from axion_stage3.errors import OutputError
+from axion_stage3.inference.devices import resolve_device
+from axion_stage3.runs.interruption import Interruption
+from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
+from axion_stage3.training.training_material import prepare_material
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from axion_stage3.training.training_config import TrainingConfig
+
+
+def train(
+    config: TrainingConfig,
+    *,
+    data_dir: Path,
+    split_file: Path,
+    output_dir: Path,
+    device: str = "auto",
+    observer: TrainingObserver | None = None,
+) -> TrainingResult:
+    """Train a checkpoint, or go on with the interrupted training found in ``output_dir``.
+
+    Args:
+        config: What to do.
+        data_dir: Folder with ``s1/`` and ``s2_truth/``, and perhaps ``opt_v2/``.
+        split_file: CSV with the columns tile, group, split (train or val).
+        output_dir: Receives ``best.safetensors``, ``last.safetensors``, ``training_log.jsonl`` and
+            the state for resuming.
+        device: See :func:`~axion_stage3.inference.devices.resolve_device`.
+        observer: Receives progress.
+
+    Raises:
+        InputError: The split file or a tile is missing or unfit; found before training starts.
+        UsageError: ``output_dir`` holds a run with another configuration.
+        ResourceError: There is no such device.
+        TrainingError: The loss is no longer finite.
+        OutputError: ``output_dir`` cannot be written.
+    """
+    target = resolve_device(device)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The output folder {output_dir} cannot be made: {error.strerror}.",
+            hint="Give another folder with --output-dir.",
+            path=output_dir,
+        ) from error
+    material = prepare_material(data_dir, split_file, config, output_dir, target, observer)
+    with Interruption() as interruption:
+        return Trainer(config, material, output_dir).run(interruption, observer)
