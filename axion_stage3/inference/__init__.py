@@ -1,1 +1,4 @@
-"""From tile pairs to grounded tiles: read, predict, check, write."""
+"""From pairs of tiles to grounded tiles: read, predict, check, write.
+
+``run_inference`` (grounding_run.py) grounds folders, ``ground`` (predictor.py) grounds arrays.
+"""

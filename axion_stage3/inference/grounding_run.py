@@ -1,0 +1,309 @@
+"""A whole run: from folders of tiles to an output folder with its summary."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from axion_stage3.config import InferenceConfig, resolve_config
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
+from axion_stage3.inference.batch_sizing import BatchSizes
+from axion_stage3.inference.devices import plan_workers, precision_name, resolve_device
+from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
+from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
+from axion_stage3.inference.run_observer import ModelFacts, RunObserver
+from axion_stage3.inference.tile_stages import TileReader, TileWriter
+from axion_stage3.runs.interruption import Interruption
+from axion_stage3.runs.session import RunFacts, RunSession
+from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
+from axion_stage3.tiles.pairing import find_pairs
+from axion_stage3.tiles.tile_loading import LoadOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from threading import Event
+
+    from axion_stage3.runs.journal import EndState
+    from axion_stage3.runs.outcome import TileOutcome
+    from axion_stage3.tiles.pairing import TilePair
+
+EXIT_TILES_FAILED: Final = 3
+_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 64 * COMFORTABLE_PX**2}
+"""Most pixels in a batch of several tiles. On the CPU a signal must be obeyed within seconds, and a
+batch in flight is only dropped between two calls of the network."""
+_QUEUED_BATCHES: Final = 4
+_SAMPLED_PAIRS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTile:
+    """A tile that was not written, and why.
+
+    Attributes:
+        tile_name: Name of the tile.
+        outcome: ``failed``, or ``invalid`` if the result failed the automatic validation.
+        phase: ``read``, ``compute``, ``check`` or ``write``.
+        error_code: Stable code of the error.
+        reason: What went wrong.
+        hint: What to do about it; may be empty.
+    """
+
+    tile_name: str
+    outcome: str
+    phase: str
+    error_code: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        summary: The document of ``inference_summary.json``.
+        failed_tiles: Tiles that failed, by name; the first thousand.
+        exit_code: 0, 3 (tiles failed), 130 or 143 (stopped by a signal).
+        is_interrupted: Whether a signal stopped the run before its end.
+        is_over_failure_limit: Whether ``max_failures`` stopped the run before its end.
+        output_dir: The output folder.
+        summary_path: Where the summary was written; None if no statistics were wanted.
+        statistics_path: Where the statistics of all tiles were written; None likewise.
+    """
+
+    summary: Mapping[str, Any]
+    failed_tiles: tuple[FailedTile, ...]
+    exit_code: int
+    is_interrupted: bool
+    is_over_failure_limit: bool
+    output_dir: Path
+    summary_path: Path | None
+    statistics_path: Path | None
+
+
+def run_inference(
+    config: InferenceConfig | None = None,
+    *,
+    observer: RunObserver | None = None,
+    command: Sequence[str] = (),
+    **options: Any,
+) -> RunResult:
+    """Ground all pairs of two folders.
+
+    A run that was stopped goes on where it was when it is started again with the same options.
+    While it runs in the main thread, SIGINT and SIGTERM end it cleanly.
+
+    Args:
+        config: What to do; or give its entries as keyword arguments.
+        observer: Is told how the run goes on.
+        command: Command line, for the run manifest.
+        **options: Entries of :class:`~axion_stage3.config.InferenceConfig`, if ``config`` is None.
+
+    Returns:
+        The summary, the tiles that failed and the exit code. Tiles that fail do not raise.
+
+    Raises:
+        UsageError: The options cannot work.
+        InputError: A folder is missing, or there are no pairs.
+        CheckpointError: The checkpoint is missing or unfit.
+        OutputError: The output folder cannot be written, or belongs to another run.
+        ResourceError: There is no such device.
+    """
+    if config is None:
+        config = resolve_config(InferenceConfig, options).config
+    elif options:
+        raise TypeError(f"give a config or its entries, not both: {', '.join(options)}")
+    with Interruption() as interruption:
+        return _Run(config, observer or RunObserver(), interruption).run(command)
+
+
+class _Run:
+    def __init__(
+        self, config: InferenceConfig, observer: RunObserver, interruption: Interruption
+    ) -> None:
+        self._config = config
+        self._observer = observer
+        self._interruption = interruption
+        self._stop = interruption.event
+
+    def run(self, command: Sequence[str]) -> RunResult:
+        config, observer = self._config, self._observer
+        predictor = self._load_model()
+        model = _facts(predictor, config)
+        observer.model_loaded(model)
+        pairing = find_pairs(config.opt_v2_dir, config.s1_dir, output_dir=config.output_dir)
+        observer.pairs_found(pairing)
+        effective = {
+            **config.model_dump(mode="json"),
+            "timesteps": model.timesteps,
+            "precision": model.precision,
+        }
+        facts = RunFacts(
+            command=tuple(command),
+            configuration=effective,
+            checkpoint_sha256=model.sha256,
+            device=model.device,
+            seed=config.seed,
+        )
+        with RunSession.open(
+            config.output_dir,
+            facts,
+            pairing.pairs,
+            existing=config.existing,
+            retry_failed=config.retry_failed,
+        ) as session:
+            self._warn_of_full_disk(session.plan.to_do)
+            observer.tiles_planned(session.plan)
+            limit = config.failure_limit(len(pairing.pairs))
+            recorder = _Recorder(session, observer, limit, self._stop)
+            self._process(session, predictor, recorder)
+            return self._finish(session, recorder)
+
+    def _load_model(self) -> Predictor:
+        device = resolve_device(self._config.device)
+        self._observer.model_loading(str(device))
+        checkpoint = load_checkpoint(self._config.checkpoint)
+        return Predictor(
+            checkpoint, str(device), self._config.precision, before_call=self._drop_if_stopped
+        )
+
+    def _drop_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise BatchDropped
+
+    def _process(self, session: RunSession, predictor: Predictor, recorder: _Recorder) -> None:
+        config, pairs = self._config, session.plan.to_do
+        if not pairs:
+            return
+        batch_px = _BATCH_PX.get(predictor.device.type, COMFORTABLE_PX**2)
+        sizes = BatchSizes(config.batch_size, batch_px)
+        predict = partial(
+            predictor.predict,
+            timesteps=config.timesteps,
+            sampler=config.sampler,
+            seed=config.seed,
+            samples=config.samples,
+        )
+        load_options = LoadOptions(
+            opt_scale=config.opt_scale,
+            s1_units=config.s1_units,
+            fill_invalid=config.fill_invalid,
+            resample_s1=config.resample_s1,
+        )
+        stages = Stages(
+            read=TileReader(load_options, session.fingerprint),
+            ground=BatchGrounder(predict, sizes, predictor.device),
+            write=TileWriter(
+                config.output_dir,
+                save_intermediate=config.save_intermediate,
+                save_valid_mask=config.fill_invalid,
+                save_statistics=config.statistics,
+            ),
+            report=recorder,
+            batch_size=sizes.size,
+        )
+        workers = plan_workers(predictor.device, len(pairs))
+        size = PipelineSize(
+            n_readers=min(config.io_threads, len(pairs)),
+            n_workers=workers.n_workers,
+            n_compute_threads=workers.n_threads,
+            n_writers=min(config.io_threads, len(pairs)),
+            queue_px=_QUEUED_BATCHES * batch_px,
+        )
+        Pipeline(stages, size, self._stop).run(pairs)
+
+    def _finish(self, session: RunSession, recorder: _Recorder) -> RunResult:
+        config = self._config
+        is_unfinished = recorder.n_done < len(session.plan.to_do)
+        is_over_limit = is_unfinished and recorder.is_over_limit
+        is_interrupted = is_unfinished and not is_over_limit
+        summary = session.write_summary() if config.statistics else session.summary()
+        exit_code = EXIT_TILES_FAILED if summary["failed"] else 0
+        state: EndState = "failed" if is_over_limit else "finished"
+        if is_interrupted:
+            exit_code, state = self._interruption.exit_code, "interrupted"
+        session.close(state, exit_code)
+        return RunResult(
+            summary=summary,
+            failed_tiles=tuple(FailedTile(**entry) for entry in summary["failed_tiles"]),
+            exit_code=exit_code,
+            is_interrupted=is_interrupted,
+            is_over_failure_limit=is_over_limit,
+            output_dir=config.output_dir,
+            summary_path=config.output_dir / SUMMARY_NAME if config.statistics else None,
+            statistics_path=config.output_dir / STATISTICS_NAME if config.statistics else None,
+        )
+
+    def _warn_of_full_disk(self, pairs: Sequence[TilePair]) -> None:
+        try:
+            free_bytes = shutil.disk_usage(self._config.output_dir).free
+        except OSError:
+            return
+        wanted_bytes = _estimate_output_bytes(pairs, self._config)
+        if wanted_bytes > free_bytes:
+            self._observer.warned(
+                f"The outputs will take about {wanted_bytes / 2**30:.1f} GiB, and "
+                f"{self._config.output_dir} has {free_bytes / 2**30:.1f} GiB free. If the disk "
+                "fills up, the run stops; free some space and start it again, and it goes on."
+            )
+
+
+class _Recorder:
+    """Journals each outcome, counts it and passes it on."""
+
+    def __init__(
+        self, session: RunSession, observer: RunObserver, limit: int | None, stop: Event
+    ) -> None:
+        self.n_done = 0
+        self.n_failed = 0
+        self._session = session
+        self._observer = observer
+        self._limit = limit
+        self._stop = stop
+        self._lock = Lock()
+
+    @property
+    def is_over_limit(self) -> bool:
+        return self._limit is not None and self.n_failed > self._limit
+
+    def __call__(self, outcome: TileOutcome) -> None:
+        self._session.record(outcome)
+        with self._lock:
+            self.n_done += 1
+            self.n_failed += outcome.outcome != "written"
+            if self.is_over_limit:
+                self._stop.set()
+            self._observer.tile_done(outcome)
+
+
+def _facts(predictor: Predictor, config: InferenceConfig) -> ModelFacts:
+    checkpoint = predictor.checkpoint
+    return ModelFacts(
+        path=checkpoint.path,
+        is_bundled=checkpoint.is_bundled,
+        epoch=checkpoint.epoch,
+        timesteps=config.timesteps or checkpoint.timesteps,
+        device=str(predictor.device),
+        precision=precision_name(predictor.dtype),
+        sha256=checkpoint.sha256,
+    )
+
+
+def _estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
+    """Guess from the inputs' sizes: opt_final is written under two keys, all else once."""
+    sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
+    n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
+    sizes = [_file_bytes(pair.opt_v2_path) for pair in sample]
+    return n_copies * len(pairs) * sum(sizes) // max(1, len(sizes))
+
+
+def _file_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,293 @@
+"""From arrays to grounded arrays: one batch of tiles of one size, on one device."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
+from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling, sample_residual
+from axion_stage3.diffusion.tile_noise import batch_initial_noise, batch_step_noise
+from axion_stage3.errors import TilePixelsError, TileShapeError, UsageError
+from axion_stage3.inference.devices import Precision, resolve_device, resolve_precision
+from axion_stage3.inference.windows import Window, predict_in_windows
+from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.diffusion.network import Encoding
+
+Array: TypeAlias = "Tensor | NDArray[np.floating[Any]]"
+
+COMFORTABLE_PX: Final = 512
+"""Tiles with a longer side than this are grounded in windows of this size."""
+
+_GROUND_BATCH_PX: Final = 2**20
+_KEPT_NOISES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A batch of grounded tiles.
+
+    Attributes:
+        opt_final: The tiles, (B, 4, H, W) float32 on the CPU, reflectance.
+        std: Standard deviation over the draws, (B, 4, H, W) float32 on the CPU, reflectance; None
+            with a single draw, zero where the timesteps leave no room for a draw.
+    """
+
+    opt_final: Tensor
+    std: Tensor | None
+
+
+class Predictor:
+    """A checkpoint's network on a device.
+
+    What it returns for a tile depends on the tile, its name and the arguments of :meth:`predict`,
+    not on the other tiles of the batch.
+
+    Args:
+        checkpoint: Network, schedule and default timesteps; it is not changed.
+        device: See :func:`~axion_stage3.inference.devices.resolve_device`.
+        precision: Of the network; what goes in and out is float32.
+        before_call: Called before each call of the network. What it raises ends the prediction.
+
+    Attributes:
+        checkpoint: As given.
+        device: The device that computes.
+        dtype: Of the network's weights and of its convolutions.
+
+    Raises:
+        UsageError: Unknown device or precision.
+        ResourceError: There is no such device.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        precision: Precision = "auto",
+        *,
+        before_call: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.device = resolve_device(device)
+        self.dtype = resolve_precision(precision, self.device)
+        self._before_call = before_call
+        self._network = deepcopy(checkpoint.network).to(self.device)
+        # Weights in the precision of autocast, so that it does not cast them again at every call.
+        self._network.encoder.to(self.dtype)
+        self._network.denoiser.to(self.dtype)
+
+    def predict(
+        self,
+        opt_v2: Array,
+        s1: Array,
+        names: Sequence[str],
+        *,
+        timesteps: int | None = None,
+        sampler: str = "2m",
+        seed: int = 0,
+        samples: int = 1,
+        window_px: int = COMFORTABLE_PX,
+    ) -> Prediction:
+        """Ground a batch of tiles of one size.
+
+        Args:
+            opt_v2: Stage 2 optical tiles, (B, 4, H, W) float32, finite reflectance; H, W >= 16.
+            s1: Sentinel-1 tiles, (B, 2, H, W) float32, finite backscatter in dB.
+            names: The tiles' full names; together with ``seed`` they decide the noise.
+            timesteps: Calls of the network, the mean included; None for the checkpoint's number.
+            sampler: Name of the sampler.
+            seed: Seed of the run.
+            samples: Number of draws; ``opt_final`` is the first of them, whatever their number.
+            window_px: Tiles with a longer side are grounded in windows of this size, a multiple
+                of 8 and at least 256.
+
+        Raises:
+            TileShapeError: The arrays are no batch of pairs.
+            UsageError: Unknown sampler, or fewer than one timestep.
+        """
+        optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
+        _check_shapes(optical, radar, names)
+        n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
+        plan = plan_sampling(sampler, n_calls, self.checkpoint.schedule)
+        height, width = optical.shape[-2:]
+        noise = _BatchNoise(seed, tuple(names), (len(OPTICAL_BANDS), height, width))
+
+        def ground_window(window: Window) -> list[Tensor]:
+            tiles = window.cut(optical), window.cut(radar)
+            return self._ground(*tiles, plan, samples, _WindowNoise(noise, window))
+
+        with torch.inference_mode():
+            parts = predict_in_windows(ground_window, height, width, window_px)
+        return Prediction(parts[0], parts[1] if samples > 1 else None)
+
+    def _ground(
+        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: _WindowNoise
+    ) -> list[Tensor]:
+        """Return opt_final and, with several draws, their standard deviation, on the CPU."""
+        with self._autocast():
+            self._before_call()
+            encoding = self._network.encode(self._upload(opt_v2), self._upload(s1))
+        first = self._draw(encoding, plan, noise, 0)
+        if samples == 1:
+            return [first.cpu()]
+        # Welford's algorithm: the memory does not grow with the number of draws.
+        mean, squares = first.clone(), torch.zeros_like(first)
+        for draw in range(1, samples):
+            tiles = self._draw(encoding, plan, noise, draw)
+            change = tiles - mean
+            mean += change / (draw + 1)
+            squares += change * (tiles - mean)
+        return [first.cpu(), (squares / (samples - 1)).sqrt().cpu()]
+
+    def _draw(
+        self, encoding: Encoding, plan: SamplingPlan, noise: _WindowNoise, draw: int
+    ) -> Tensor:
+        if plan.n_calls == 0:
+            return encoding.mean
+        network = self._network
+
+        def denoise(noisy: Tensor, sigma: float) -> Tensor:
+            self._before_call()
+            return denoiser(noisy, sigma)
+
+        def step_noise(step: int) -> Tensor:
+            return network.pack(self._upload(noise.step(draw, step)))
+
+        initial = network.pack(self._upload(noise.initial(draw)))
+        with self._autocast():
+            denoiser = network.bind(encoding, plan.sigmas)
+            residual = sample_residual(denoise, initial, plan, step_noise)
+        return network.compose(encoding, residual)
+
+    def _autocast(self) -> torch.autocast:
+        is_reduced = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype if is_reduced else None, is_reduced)
+
+    def _upload(self, tiles: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return tiles.to(self.device)
+        # Pinned memory lets the copy run beside the host; torch keeps it alive until it is done.
+        return tiles.contiguous().pin_memory().to(self.device, non_blocking=True)
+
+
+class _BatchNoise:
+    """The noise of a batch of whole tiles, (B, 4, H, W), as far as it is worth keeping."""
+
+    def __init__(self, seed: int, names: Sequence[str], shape: tuple[int, int, int]) -> None:
+        keep = lru_cache(maxsize=_KEPT_NOISES)
+        self.initial = keep(partial(batch_initial_noise, seed, names, shape=shape))
+        self.step = keep(partial(batch_step_noise, seed, names, shape=shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowNoise:
+    """What one window cuts from the noise of the whole tiles, (B, 4, y, x)."""
+
+    whole: _BatchNoise
+    window: Window
+
+    def initial(self, draw: int) -> Tensor:
+        return self.window.cut(self.whole.initial(draw))
+
+    def step(self, draw: int, step: int) -> Tensor:
+        return self.window.cut(self.whole.step(draw, step))
+
+
+def ground(
+    opt_v2: Array,
+    s1: Array,
+    *,
+    checkpoint: Checkpoint | Path | str | None = None,
+    timesteps: int | None = None,
+    sampler: str = "2m",
+    seed: int = 0,
+    device: str = "auto",
+    names: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
+    """Ground optical tiles in what the radar saw.
+
+    Args:
+        opt_v2: Stage 2 optical tiles (blue, green, red, NIR), (B, 4, H, W), reflectance 0..1; any
+            floating-point type; H, W >= 16.
+        s1: Sentinel-1 tiles (VV, VH), (B, 2, H, W), backscatter in dB.
+        checkpoint: Checkpoint or path of one; None for the bundled reference checkpoint.
+        timesteps: Calls of the network; 1 gives the minimum-error answer. None for the
+            checkpoint's number.
+        sampler: ``2m``, ``euler``, ``heun`` or ``ancestral``.
+        seed: Seed of the noise.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        names: Names that the noise of each tile follows from; with the names of the files the
+            result is that of :func:`~axion_stage3.inference.grounding_run.run_inference`. None
+            for ``0``, ``1``, ...
+
+    Returns:
+        The grounded tiles, (B, 4, H, W) float32, reflectance.
+
+    Raises:
+        TileShapeError: The arrays are no batch of pairs.
+        TilePixelsError: A value is NaN or infinite.
+        UsageError: Unknown device or sampler, or fewer than one timestep.
+        CheckpointError: The checkpoint is missing or unfit.
+        ResourceError: There is no such device.
+    """
+    optical = torch.as_tensor(np.asarray(opt_v2, dtype=np.float32))
+    radar = torch.as_tensor(np.asarray(s1, dtype=np.float32))
+    names = [str(i) for i in range(len(optical))] if names is None else names
+    _check_shapes(optical, radar, names)
+    for key, tiles in {"opt_v2": optical, "s1": radar}.items():
+        if not bool(torch.isfinite(tiles).all()):
+            raise TilePixelsError(
+                f"{key} has NaN or infinite values.", hint="Fill or leave out the tiles concerned."
+            )
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(checkpoint)
+    predictor = Predictor(checkpoint, device)
+    # Tiles do not depend on their batch; smaller ones bound the memory.
+    n_batch = max(1, _GROUND_BATCH_PX // (optical.shape[-1] * optical.shape[-2]))
+    batches = [
+        predictor.predict(
+            optical[i : i + n_batch],
+            radar[i : i + n_batch],
+            names[i : i + n_batch],
+            timesteps=timesteps,
+            sampler=sampler,
+            seed=seed,
+        ).opt_final
+        for i in range(0, len(optical), n_batch)
+    ]
+    return np.concatenate([batch.numpy() for batch in batches])
+
+
+def _check_shapes(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
+    is_batch = (
+        opt_v2.ndim == s1.ndim == 4
+        and opt_v2.shape[1] == len(OPTICAL_BANDS)
+        and s1.shape[1] == len(RADAR_BANDS)
+        and opt_v2.shape[0] == s1.shape[0] > 0
+        and opt_v2.shape[2:] == s1.shape[2:]
+        and min(opt_v2.shape[2:]) >= MIN_TILE_PX
+    )
+    if not is_batch:
+        raise TileShapeError(
+            f"opt_v2 has shape {tuple(opt_v2.shape)} and s1 {tuple(s1.shape)}; a batch has "
+            f"(B, {len(OPTICAL_BANDS)}, H, W) and (B, {len(RADAR_BANDS)}, H, W) with "
+            f"H, W >= {MIN_TILE_PX}.",
+            hint="Stack tiles of one size; a single tile gets a first axis with `tile[None]`.",
+        )
+    if len(names) != len(opt_v2):
+        raise UsageError(
+            f"{len(names)} names were given for {len(opt_v2)} tiles.", hint="Give one name a tile."
+        )

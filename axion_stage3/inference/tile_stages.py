@@ -1,0 +1,203 @@
+"""What happens to one tile before and after the network: read it; check and write it.
+
+Each stage takes its own failures for the tile's, and says so with an outcome; what concerns the
+whole run (a full disk, a lost lease) it raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from axion_stage3.atomic_write import write_json
+from axion_stage3.errors import InvalidOutputError, OutputError
+from axion_stage3.inference.output_checks import check_output
+from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.statistics.tile_statistics import tile_statistics
+from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.inference.batch_queue import Shape
+    from axion_stage3.runs.outcome import Phase
+    from axion_stage3.tiles.pairing import TilePair
+
+_ERRNO_OF_ONE_TILE: Final = frozenset(
+    {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
+)
+"""What says that this one name cannot be written, while others can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTile:
+    """A tile that waits for the network.
+
+    Attributes:
+        tile: The arrays.
+        fingerprint: What it was made from.
+        stage_seconds: Time by stage so far, in seconds; later stages add theirs.
+    """
+
+    tile: LoadedTile
+    fingerprint: str
+    stage_seconds: dict[str, float]
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width, in pixels."""
+        height, width = self.tile.opt_v2.shape[1:]
+        return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedTile:
+    """A tile that waits to be written.
+
+    Attributes:
+        source: What it was made from.
+        opt_final: (4, H, W) float32, reflectance.
+        std: Standard deviation over the draws, like ``opt_final``; None with a single draw.
+    """
+
+    source: ReadTile
+    opt_final: NDArray[np.float32]
+    std: NDArray[np.float32] | None
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width, in pixels."""
+        return self.source.shape
+
+
+class TileReader:
+    """Reads pairs and checks them.
+
+    Args:
+        options: How stored values become reflectance and dB.
+        fingerprint: Gives a pair its fingerprint.
+    """
+
+    def __init__(self, options: LoadOptions, fingerprint: Callable[[TilePair], str]) -> None:
+        self._options = options
+        self._fingerprint = fingerprint
+
+    def __call__(self, pair: TilePair) -> ReadTile | TileOutcome:
+        """Return the tile, or the outcome that says why it cannot be used."""
+        began = time.perf_counter()
+        fingerprint = self._fingerprint(pair)
+        try:
+            tile = load_pair(pair, self._options)
+        except Exception as error:  # noqa: BLE001 - whatever a tile does to its reader, it is one tile
+            seconds = time.perf_counter() - began
+            return TileOutcome.of_error(
+                pair.name, error, phase="read", fingerprint=fingerprint, seconds=seconds
+            )
+        return ReadTile(tile, fingerprint, {"read": time.perf_counter() - began})
+
+
+class TileWriter:
+    """Checks results and writes them.
+
+    Args:
+        output_dir: The output folder.
+        save_intermediate: Whether opt_v2 and s1 are saved in the output files.
+        save_valid_mask: Whether the output files say which pixels were not filled.
+        save_statistics: Whether the statistics are saved beside the output files.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        *,
+        save_intermediate: bool,
+        save_valid_mask: bool,
+        save_statistics: bool,
+    ) -> None:
+        self._output_dir = output_dir
+        self._save_intermediate = save_intermediate
+        self._save_valid_mask = save_valid_mask
+        self._save_statistics = save_statistics
+
+    def __call__(self, grounded: GroundedTile) -> TileOutcome:
+        """Write the tile and return what became of it.
+
+        Raises:
+            OutputError: The output folder cannot be written, so that no tile can.
+        """
+        source = grounded.source
+        name = source.tile.name
+        began = time.perf_counter()
+        try:
+            check_output(name, grounded.opt_final, grounded.shape)
+            if grounded.std is not None:
+                check_output(name, grounded.std, grounded.shape)
+            statistics = tile_statistics(
+                name, grounded.opt_final, source.tile.opt_v2, source.tile.s1
+            )
+            output_bytes = self._write(grounded, statistics)
+        except Exception as error:
+            if isinstance(error, OutputError) and error.errno not in _ERRNO_OF_ONE_TILE:
+                raise
+            phase: Phase = "check" if isinstance(error, InvalidOutputError) else "write"
+            return TileOutcome.of_error(
+                name,
+                error,
+                phase=phase,
+                fingerprint=source.fingerprint,
+                seconds=sum(source.stage_seconds.values()) + time.perf_counter() - began,
+            )
+        stage_seconds = {**source.stage_seconds, "write": time.perf_counter() - began}
+        return TileOutcome(
+            tile=name,
+            outcome="written",
+            fingerprint=source.fingerprint,
+            seconds=sum(v for k, v in stage_seconds.items() if not k.startswith("wait")),
+            output_bytes=output_bytes,
+            statistics=statistics,
+            stage_seconds=stage_seconds,
+        )
+
+    def _write(self, grounded: GroundedTile, statistics: Mapping[str, float | str]) -> int:
+        tile = grounded.source.tile
+        arrays: dict[str, NDArray[Any]] = {"opt_final": grounded.opt_final}
+        if grounded.std is not None:
+            arrays["opt_final_std"] = grounded.std
+        if self._save_intermediate:
+            arrays |= {"opt_v2": tile.opt_v2, "s1": tile.s1}
+        if self._save_valid_mask:
+            mask = tile.valid_mask
+            arrays["valid_mask"] = np.ones(grounded.shape, bool) if mask is None else mask
+        path = self._output_dir / tile.name
+        statistics_path = path.with_suffix(".json")
+        # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.
+        with _as_output_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._save_statistics:
+                statistics_path.unlink(missing_ok=True)  # it would describe an older output
+        if self._save_statistics:
+            write_json(statistics_path, statistics)
+        return write_npz(path, arrays, {"opt_v3": "opt_final"})
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        output_error = OutputError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint="Restore access to the output folder, then start the same command again.",
+            path=path,
+        )
+        output_error.errno = error.errno
+        raise output_error from error

@@ -1,0 +1,127 @@
+"""Overlapping windows over a large tile, and their seamless blending.
+
+A window's border is reflected where the tile goes on, so a prediction is wrong near it; how far in
+depends on the receptive field of the network. Neighbours therefore overlap, and the blend uses
+neither of them within a quarter of the overlap from its border: it passes from one to the other,
+smoothly, in the half between. Window starts are multiples of the network's stride, so that its
+grids in the window and in the whole tile coincide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OVERLAP_PX: Final = 128
+"""Overlap of neighbouring windows, in pixels."""
+
+_STRIDE_PX: Final = 8
+
+
+class Span(NamedTuple):
+    """One window along one axis: pixels ``start`` to ``stop - 1``."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a tile.
+
+    Attributes:
+        rows: Its extent along y.
+        columns: Its extent along x.
+    """
+
+    rows: Span
+    columns: Span
+
+    def cut(self, tiles: Tensor) -> Tensor:
+        """Return the window's part of tiles (..., y, x), as a view."""
+        return tiles[..., slice(*self.rows), slice(*self.columns)]
+
+
+def plan_spans(length: int, window_px: int) -> tuple[Span, ...]:
+    """Cover ``length`` pixels by windows that overlap by ``OVERLAP_PX`` or more.
+
+    Args:
+        length: Height or width of the tile, in pixels.
+        window_px: Wanted length of a window, a multiple of 8 and at least twice the overlap.
+            The last window is up to 7 px longer, because it starts at a multiple of 8.
+    """
+    if length <= window_px:
+        return (Span(0, length),)
+    n_windows = math.ceil((length - OVERLAP_PX) / (window_px - OVERLAP_PX))
+    last_start = (length - window_px) // _STRIDE_PX * _STRIDE_PX
+    starts = [
+        i * last_start // (n_windows - 1) // _STRIDE_PX * _STRIDE_PX for i in range(n_windows)
+    ]
+    inner = (Span(start, start + window_px) for start in starts[:-1])
+    return (*inner, Span(last_start, length))
+
+
+def blend_weights(spans: tuple[Span, ...]) -> list[Tensor]:
+    """Return each window's weight along one axis; the weights sum to 1 at every pixel.
+
+    Args:
+        spans: Neighbouring windows in order, from :func:`plan_spans`.
+
+    Returns:
+        One float32 tensor for each window, as long as the window.
+    """
+    centres = [(after.start + before.stop) / 2 for before, after in pairwise(spans)]
+    weights = []
+    for i, span in enumerate(spans):
+        pixels = torch.arange(span.start, span.stop, dtype=torch.float64) + 0.5
+        weight = torch.ones_like(pixels)
+        if i > 0:
+            weight -= 1.0 - _step(pixels - centres[i - 1])
+        if i < len(spans) - 1:
+            weight -= _step(pixels - centres[i])
+        weights.append(weight.float())
+    return weights
+
+
+def predict_in_windows(
+    predict: Callable[[Window], list[Tensor]], height: int, width: int, window_px: int
+) -> list[Tensor]:
+    """Predict window by window and blend.
+
+    Args:
+        predict: Returns the results for one window, each (B, bands, y, x).
+        height: Height of the tile, in pixels.
+        width: Width of the tile, in pixels.
+        window_px: See :func:`plan_spans`.
+
+    Returns:
+        The blended results, each (B, bands, height, width).
+    """
+    rows, columns = plan_spans(height, window_px), plan_spans(width, window_px)
+    if len(rows) == len(columns) == 1:
+        return predict(Window(rows[0], columns[0]))
+    blended: list[Tensor] = []
+    for row, row_weight in zip(rows, blend_weights(rows), strict=True):
+        for column, column_weight in zip(columns, blend_weights(columns), strict=True):
+            window = Window(row, column)
+            weight = row_weight[:, None] * column_weight
+            parts = predict(window)
+            if not blended:
+                blended = [part.new_zeros(*part.shape[:2], height, width) for part in parts]
+            for whole, part in zip(blended, parts, strict=True):
+                window.cut(whole).addcmul_(part, weight)
+    return blended
+
+
+def _step(offset: Tensor) -> Tensor:
+    """Smoothly from 0 to 1 (Hermite) over half the overlap, 0.5 at offset 0."""
+    t = (offset / (OVERLAP_PX / 2) + 0.5).clamp(0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
