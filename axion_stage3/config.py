@@ -226,7 +226,7 @@ def resolve_config(
         problems = _problems(model, error.errors(), sources)
         raise UsageError(
             f"The configuration cannot work: {'; '.join(problems)}.",
-            hint="See `axion-stage3 infer --help` for the options and what they accept.",
+            hint="--help lists the options of a command and what each accepts.",
             path=config_file,
         ) from error
 

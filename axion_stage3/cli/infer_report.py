@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -9,10 +10,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.config import InferenceConfig
+    from axion_stage3.inference.grounding_run import RunResult
+    from axion_stage3.runs.resume import ResumePlan
 
-RULE: Final = "=" * 80
+WIDTH: Final = 80
+RULE: Final = "=" * WIDTH
 BUNDLED_NAME: Final = "bundled reference checkpoint"
 MAX_LISTED: Final = 20
+
+# Tiles that are neither processed nor failed: field of the summary, words of the report.
+_RESTS: Final = {"skipped": "Kept from another configuration", "pending": "Not processed"}
 
 # Entries that the configuration section always shows, or that say nothing about the tiles.
 _SHOWN_BY_NAME: Final = frozenset(
@@ -82,6 +89,9 @@ def result_lines(summary: Mapping[str, Any]) -> list[str]:
         f"  Processing time: {summary['processing_time_seconds']:.2f}s",
         f"  Throughput: {summary['tiles_per_second']:.2f} tiles/s",
     ]
+    for key, words in _RESTS.items():
+        if summary.get(key):
+            lines.append(f"  {words}: {summary[key]}")
     aggregate = summary.get("aggregate_stats")
     if aggregate:
         lines += [
@@ -107,21 +117,43 @@ def location_lines(
     return lines
 
 
-def failure_lines(failures: Sequence[tuple[str, str]], n_failed: int) -> list[str]:
-    """The warning with the tiles that failed and why.
+def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> list[str]:
+    """The warning with the tiles that failed, why, and what to do.
 
     Args:
-        failures: Tile name and reason, in the order to list them; the first are shown.
+        failures: Tile name, reason and hint, in the order to list them; the first are shown.
         n_failed: How many failed altogether.
     """
     if not n_failed:
         return []
     lines = [f"⚠ Warning: {n_failed} {'tile' if n_failed == 1 else 'tiles'} failed:"]
-    for name, reason in failures[:MAX_LISTED]:
-        lines += [f"  - {name}", f"      {reason}"]
+    for name, reason, hint in failures[:MAX_LISTED]:
+        lines += [f"  - {name}", *_indented(reason, "      ")]
+        if hint:
+            lines += _indented(f"Hint: {hint}", "      ")
     if n_failed > MAX_LISTED:
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
     return lines
+
+
+def plan_lines(plan: ResumePlan) -> list[str]:
+    """What earlier runs leave to this one; nothing on a first run."""
+    counts = {
+        "Already done": plan.n_done,
+        "Failed before (--retry-failed tries them again)": plan.n_failed_before,
+        "Kept from another configuration": plan.n_skipped,
+        "Left for a later run": plan.n_left_out,
+    }
+    return [f"  {words}: {n}" for words, n in counts.items() if n]
+
+
+def closing_title(result: RunResult) -> str:
+    """The headline above the results."""
+    if result.is_interrupted:
+        return "Inference Stopped (the same command goes on from here)"
+    if result.is_over_failure_limit:
+        return "Inference Stopped (too many tiles failed, see --max-failures)"
+    return "Inference Complete!"
 
 
 def as_folder(path: Path) -> str:
@@ -132,3 +164,15 @@ def as_folder(path: Path) -> str:
 
 def _as_word(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _indented(text: str, indent: str) -> list[str]:
+    """Wrap at words; what has no break, such as a path, stays whole so that it can be copied."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

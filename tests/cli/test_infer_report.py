@@ -105,18 +105,34 @@ def test_where_things_are() -> None:
 
 
 def test_failed_tiles_with_their_reasons() -> None:
-    failures = [(f"tile_{n:03}.npz", f"reason {n}") for n in range(25)]
+    failures = [(f"tile_{n:03}.npz", f"reason {n}", "") for n in range(25)]
 
     assert report.failure_lines([], 0) == []
-    assert report.failure_lines(failures[:1], 1) == [
+    assert report.failure_lines([("tile_000.npz", "It has NaN.", "Fill it.")], 1) == [
         "⚠ Warning: 1 tile failed:",
         "  - tile_000.npz",
-        "      reason 0",
+        "      It has NaN.",
+        "      Hint: Fill it.",
     ]
     many = report.failure_lines(failures, 25)
     assert many[0] == "⚠ Warning: 25 tiles failed:"
     assert many[-1] == "  ... and 5 more"
     assert len(many) == 1 + 2 * report.MAX_LISTED + 1
+
+
+def test_long_reasons_are_wrapped_and_paths_stay_whole() -> None:
+    path = "/data/" + "x" * 100 + ".npz"
+    lines = report.failure_lines([("t.npz", f"In {path} " + "there is nothing " * 9, "")], 1)
+
+    assert sum(path in line for line in lines) == 1
+    assert all(len(line) <= 80 for line in lines if path not in line)
+
+
+def test_tiles_that_were_not_processed_are_counted() -> None:
+    lines = report.result_lines({**GUIDE_SUMMARY, "skipped": 3, "pending": 4})
+
+    assert "  Kept from another configuration: 3" in lines
+    assert "  Not processed: 4" in lines
 
 
 def test_the_report_is_readable_at_80_columns() -> None:

@@ -1,0 +1,90 @@
+"""The program ``axion-stage3``: the table of commands and the way in."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from axion_stage3 import __version__
+from axion_stage3.cli.guard import guarded, is_debugging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: Final = {
+    "infer": "axion_stage3.cli.commands.infer",
+    "train": "axion_stage3.cli.commands.train",
+    "evaluate": "axion_stage3.cli.commands.evaluate",
+}
+"""Command name to its module, in the order of ``--help``."""
+
+_HELP: Final = """SAR grounding of synthetic optical tiles (Stage 3 of SAR-to-optical).
+
+First run: axion-stage3 infer --opt-v2-dir A --s1-dir B --output-dir C
+"""
+
+
+def build_app() -> typer.Typer:
+    """Make the program with all commands of the table."""
+    app = typer.Typer(
+        name="axion-stage3",
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_root)
+    for name, module in COMMANDS.items():
+        function = getattr(import_module(module), name.replace("-", "_"))
+        app.command(name)(guarded(function))
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the program in this process.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        build_app()(args=list(arguments), prog_name="axion-stage3")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def main() -> None:
+    """Run the program with the command line of the process, and end the process."""
+    if not sys.warnoptions and not is_debugging():
+        # Warnings are for developers; what a user must know is said by a message of the program.
+        warnings.simplefilter("ignore")
+    sys.exit(run(sys.argv[1:]))
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"axion-stage3 {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    # The text of --help is given to Typer itself; this only declares the program's own options.
+    del version

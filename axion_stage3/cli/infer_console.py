@@ -1,0 +1,132 @@
+"""What ``infer`` shows while it runs and when it is done, in the order of the Stage 3 guide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from axion_stage3.cli import infer_report as report
+from axion_stage3.inference.run_observer import RunObserver
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from axion_stage3.cli.output import Output, Tone
+    from axion_stage3.cli.progress import TileProgress
+    from axion_stage3.config import InferenceConfig
+    from axion_stage3.inference.grounding_run import RunResult
+    from axion_stage3.inference.run_observer import ModelFacts
+    from axion_stage3.runs.outcome import TileOutcome
+    from axion_stage3.runs.resume import ResumePlan
+    from axion_stage3.tiles.pairing import Pairing
+
+JSON_SCHEMA_VERSION = 1
+
+
+class InferConsole(RunObserver):
+    """Tells a person how a run goes on.
+
+    Use as a context manager around the run, so that the progress bar is always ended.
+
+    Args:
+        output: The sink.
+        config: The effective configuration.
+    """
+
+    def __init__(self, output: Output, config: InferenceConfig) -> None:
+        self._output = output
+        self._config = config
+        self._progress: TileProgress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(kind, error, traceback)
+
+    def model_loading(self, device: str) -> None:
+        """Show the configuration; the checkpoint takes a moment."""
+        self._write(report.heading_lines("Stage 3 Inference: SAR Grounding"), "strong")
+        self._write(["", *report.configuration_lines(self._config, device)])
+        self._write(["", "Loading Stage 3 model..."])
+
+    def model_loaded(self, model: ModelFacts) -> None:
+        """Show the model."""
+        name = report.BUNDLED_NAME if model.is_bundled else str(model.path)
+        self._write_done(report.model_lines(name, model.epoch, model.timesteps))
+        self._write(["", "Finding tile pairs..."])
+
+    def pairs_found(self, pairing: Pairing) -> None:
+        """Show how many pairs there are."""
+        unmatched = (len(pairing.unmatched_opt_v2), len(pairing.unmatched_s1))
+        self._write_done(report.pairs_lines(len(pairing.pairs), *unmatched))
+
+    def tiles_planned(self, plan: ResumePlan) -> None:
+        """Show what earlier runs have done already, and start the progress bar."""
+        self._write(report.plan_lines(plan))
+        self._write([""])
+        if plan.to_do:
+            self._progress = self._output.progress("Processing tiles", len(plan.to_do))
+            self._progress.__enter__()
+
+    def tile_done(self, outcome: TileOutcome) -> None:  # noqa: ARG002  the observer's signature
+        """Move the progress bar."""
+        assert self._progress is not None, "tiles are planned before they are done"
+        self._progress.advance()
+
+    def warned(self, message: str) -> None:
+        """Show a warning of the run."""
+        self._write([f"⚠ Warning: {message}"], "warning")
+
+    def run_done(self, result: RunResult) -> None:
+        """Show what came of it. Failed tiles are shown even when quiet."""
+        if self._progress is not None:
+            self._write([""])
+        self._write(report.heading_lines(report.closing_title(result)), "strong")
+        self._write(["", *report.result_lines(result.summary)])
+        self._write(
+            [
+                "",
+                *report.location_lines(
+                    result.output_dir, result.summary_path, result.statistics_path
+                ),
+            ]
+        )
+        failures = report.failure_lines(
+            [(tile.tile_name, tile.reason, tile.hint) for tile in result.failed_tiles],
+            result.summary["failed"],
+        )
+        if failures:
+            self._write([""])
+        for line in failures:
+            self._output.warn(line)
+        self._write(["", report.RULE], "strong")
+
+    def _write(self, lines: list[str], tone: Tone = "plain") -> None:
+        for line in lines:
+            self._output.note(line, tone)
+
+    def _write_done(self, lines: list[str]) -> None:
+        self._write(lines[:1], "good")
+        self._write(lines[1:])
+
+
+def result_document(result: RunResult, config: InferenceConfig) -> dict[str, Any]:
+    """The document of ``infer --json``: how the run ended, its summary, and where things are."""
+    return {
+        "schema_version": JSON_SCHEMA_VERSION,
+        "command": "infer",
+        "exit_code": result.exit_code,
+        "is_interrupted": result.is_interrupted,
+        "is_over_failure_limit": result.is_over_failure_limit,
+        "output_dir": str(result.output_dir),
+        "summary_path": None if result.summary_path is None else str(result.summary_path),
+        "statistics_path": None if result.statistics_path is None else str(result.statistics_path),
+        "summary": dict(result.summary),
+        "configuration": config.model_dump(mode="json"),
+    }
