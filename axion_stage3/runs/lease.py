@@ -103,7 +103,7 @@ class _Claim:
             document = json.loads(text)
             shard = document["shard"]
             return cls(
-                process=ProcessIdentity(**document["process"]),
+                process=ProcessIdentity.from_json(document["process"]),
                 token=str(document["token"]),
                 shard=None if shard is None else Shard(**shard),
                 configuration_digest=str(document["configuration_digest"]),
@@ -192,7 +192,6 @@ class Lease:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        self._heart.join()
         if not self._loss:
             with suppress(OSError):
                 self.path.unlink()

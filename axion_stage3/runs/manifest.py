@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -101,7 +102,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def installed_versions() -> dict[str, str]:
+@cache
+def installed_versions() -> Mapping[str, str]:
     """Versions of axion-stage3, Python, the platform and the packages results depend on."""
     versions = {
         "axion-stage3": axion_stage3.__version__,

@@ -7,10 +7,14 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
+_MAX_PID: Final = 2**31 - 1
 _START_TIME_FIELD: Final = 18  # of /proc/PID/stat, counted from the field after the state
 
 
@@ -37,6 +41,19 @@ class ProcessIdentity:
         pid = os.getpid()
         return cls(platform.node(), _machine(), pid, _start_time(pid) or "")
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Self:
+        """Read back what ``dataclasses.asdict`` gave.
+
+        Raises:
+            ValueError: A field is missing or cannot be meant.
+        """
+        match document:
+            case {"host": str(host), "machine": str(machine), "pid": int(pid), "started": str(at)}:
+                if 0 < pid <= _MAX_PID:
+                    return cls(host, machine, pid, at)
+        raise ValueError(f"{document!r:.200} describes no process")
+
     def is_alive(self) -> bool | None:
         """Whether it lives; None if that cannot be known from here.
 
@@ -58,7 +75,7 @@ def _pid_exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
+    except PermissionError:
         return True
     return True
 

@@ -254,12 +254,13 @@ def _conflict(
     if existing == "fail":
         why = "and --existing fail refuses to go on when any is there"
     elif changes:
-        why = f"which were made with another configuration ({'; '.join(changes)})"
+        why = f"made with another configuration ({'; '.join(changes)})"
     else:
-        why = "which were made with another configuration or checkpoint, or by another program"
+        why = "made with another configuration or checkpoint, or by another program"
     shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", ..." if len(names) > _N_NAMES_SHOWN else "")
+    count = f"{len(names):,} output{'' if len(names) == 1 else 's'}"
     return RunConflictError(
-        f"The output folder {output_dir} holds {len(names):,} outputs ({shown}), {why}.",
+        f"The output folder {output_dir} holds {count} ({shown}), {why}.",
         hint=_HINT,
         path=output_dir,
     )

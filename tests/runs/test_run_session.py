@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from runs_workbench import CHECKPOINT, Workbench, facts, kill
+
+from axion_stage3 import __version__
+from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
+from axion_stage3.runs.fingerprint import RESULT_FIELDS, RunFingerprint
+from axion_stage3.runs.journal_index import read_journals
+from axion_stage3.runs.lease import Shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def manifest(bench: Workbench, name: str = "run-manifest.json") -> dict:
+    return json.loads((bench.output_dir / "runs" / name).read_text())
+
+
+def test_the_manifest_says_what_is_running(bench: Workbench) -> None:
+    with bench.open(facts(seed=7)):
+        document = manifest(bench)
+    assert document["state"] == "running"
+    assert document["exit_code"] is None
+    assert document["command"] == ["axion-stage3", "infer"]
+    assert document["configuration"] == dict(facts(seed=7).configuration)
+    assert (document["seed"], document["device"], document["shard"]) == (7, "cpu", None)
+    assert document["checkpoint_sha256"] == CHECKPOINT
+    assert document["n_inputs"] == 4
+    assert document["versions"]["axion-stage3"] == __version__
+    assert {"python", "torch", "numpy"} <= set(document["versions"])
+
+
+def test_the_manifest_says_how_it_ended(bench: Workbench) -> None:
+    session = bench.open()
+    session.close("finished", 3)
+    session.close("failed", 1)
+    document = manifest(bench)
+    assert (document["state"], document["exit_code"]) == ("finished", 3)
+    assert document["started_at"] <= document["finished_at"]
+
+
+def test_the_manifest_tells_nothing_of_the_environment(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    bench.run()
+    assert "hunter2" not in (bench.output_dir / "runs" / "run-manifest.json").read_text()
+
+
+def test_each_shard_has_its_own_manifest(bench: Workbench) -> None:
+    with bench.open(facts(shard=Shard(3, 16))):
+        assert manifest(bench, "run-manifest-3-of-16.json")["shard"] == "3/16"
+
+
+def test_the_input_hash_tells_tile_lists_apart(bench: Workbench) -> None:
+    bench.open(pairs=bench.pairs[::-1]).close("finished", 0)
+    reversed_hash = manifest(bench)["inputs_sha256"]
+    bench.open().close("finished", 0)
+    assert manifest(bench)["inputs_sha256"] == reversed_hash
+    bench.open(pairs=bench.pairs[1:]).close("finished", 0)
+    assert manifest(bench)["inputs_sha256"] != reversed_hash
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (KeyboardInterrupt(), "interrupted", 130),
+        (InputFolderError("gone"), "failed", 4),
+        (ZeroDivisionError(), "failed", 1),
+    ],
+)
+def test_an_exception_is_noted_and_passed_on(
+    bench: Workbench, error: BaseException, state: str, code: int
+) -> None:
+    with pytest.raises(type(error)), bench.open():
+        raise error
+    assert (manifest(bench)["state"], manifest(bench)["exit_code"]) == (state, code)
+    assert read_journals(bench.output_dir / "runs").sessions[0].closed == state
+    bench.run()  # the lease is free again
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b'{"configuration": 5}'])
+def test_a_lost_or_damaged_manifest_stops_nothing(bench: Workbench, content: bytes | None) -> None:
+    bench.run(stop_after=2)
+    path = bench.output_dir / "runs" / "run-manifest.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert len(bench.run().plan.to_do) == 2
+    path.write_bytes(content or b"")
+    with pytest.raises(RunConflictError, match="another configuration or checkpoint"):
+        bench.open(facts(seed=1))
+
+
+def test_a_session_in_progress_refuses_a_second_one(bench: Workbench) -> None:
+    with bench.open(), pytest.raises(RunConflictError, match="is in use by another run"):
+        bench.open()
+
+
+def test_a_session_that_lost_its_lease_records_nothing(bench: Workbench) -> None:
+    session = bench.open()
+    session._lease._loss = "another run took it over"
+    with pytest.raises(RunConflictError, match="no longer holds"):
+        session.record(bench.write(session, bench.pairs[0]))
+    assert len(read_journals(bench.output_dir / "runs")) == 0
+    kill(session)
+
+
+def test_a_full_disk_stops_the_run_which_then_goes_on(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = bench.open()
+    session.record(bench.write(session, bench.pairs[0]))
+    outcome = bench.write(session, bench.pairs[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", _fail_with(errno.ENOSPC))
+        with pytest.raises(OutputError, match="No space left"), session:
+            session.record(outcome)
+    assert [pair.name for pair in bench.run().plan.to_do] == [pair.name for pair in bench.pairs[1:]]
+
+
+def _fail_with(number: int):
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_start_that_fails_leaves_the_folder_free(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Each file operation of a start is made to fail in turn, until a start gets through."""
+    real = getattr(os, call)
+    for nth in range(1, 50):
+        calls = 0
+
+        def fail_at_nth(*arguments: object, nth: int = nth, **options: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == nth:
+                raise OSError(number, os.strerror(number))
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, fail_at_nth)
+            with suppress(OutputError):
+                bench.open().close("finished", 0)
+        assert not list(bench.output_dir.glob("runs/lease-*"))
+        assert not list(bench.output_dir.rglob("*.tmp"))
+        if calls < nth:
+            break
+    else:
+        pytest.fail("a start never got through")
+    assert len(bench.run().plan.to_do) == 4
+
+
+def test_an_output_folder_that_is_a_file_is_an_output_error(bench: Workbench) -> None:
+    bench.output_dir.write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be made or written"):
+        bench.open()
+
+
+def test_every_result_field_changes_the_fingerprint() -> None:
+    base = RunFingerprint.of({}, CHECKPOINT)
+    digests = {RunFingerprint.of({field: 1}, CHECKPOINT) for field in RESULT_FIELDS}
+    digests |= {base, RunFingerprint.of({}, "d" * 64)}
+    assert len(digests) == len(RESULT_FIELDS) + 2
+    assert RunFingerprint.of({"batch_size": 8, "io_threads": 4}, CHECKPOINT) == base
+
+
+def test_result_fields_are_options_of_the_run() -> None:
+    from axion_stage3.config import InferenceConfig
+
+    assert set(RESULT_FIELDS) <= set(InferenceConfig.model_fields)
+
+
+def test_the_fingerprint_of_a_missing_file_is_not_an_error(bench: Workbench) -> None:
+    fingerprint = RunFingerprint.of({}, CHECKPOINT)
+    before = fingerprint.of_pair(bench.pairs[0])
+    bench.pairs[0].s1_path.unlink()
+    missing = fingerprint.of_pair(bench.pairs[0])
+    assert missing != before
+    assert missing == fingerprint.of_pair(bench.pairs[0])
+
+
+def test_the_room_needs_no_torch(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, axion_stage3.runs.session; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
