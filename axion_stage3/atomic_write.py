@@ -92,8 +92,9 @@ def write_json(path: Path, document: Any) -> int:
         OutputError: The file could not be written.
         ValueError: The document holds NaN or an infinity, which JSON does not know.
     """
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return write_bytes(path, (text + "\n").encode())
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name that is not UTF-8 holds lone surrogates: written as the escapes JSON has for them.
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def sweep_orphans(folder: Path) -> tuple[Path, ...]:

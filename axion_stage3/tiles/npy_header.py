@@ -17,11 +17,14 @@ import numpy as np
 MAX_HEADER_BYTES: Final = 10_000
 """Longest header that is read, in bytes: numpy's own limit."""
 
-_MAX_RANK: Final = 32
-_PREFIX_BYTES: Final = {1: 10, 2: 12, 3: 12}
-_DTYPE_CODES: Final = frozenset(
+PLAIN_TYPES: Final = frozenset(
     ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 )
+"""Types of plain numbers, as ``numpy.dtype.str`` spells them without the byte order."""
+
+_MAX_RANK: Final = 32
+_MAX_PIXELS: Final = 1 << 48
+_PREFIX_BYTES: Final = {1: 10, 2: 12, 3: 12}
 _ENTRY: Final = re.compile(
     r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*"""
     r"""(?P<value>'[^']*'|"[^"]*"|\[.*\]|True|False|\([\d\s,]*\))\s*(?:,\s*|$)"""
@@ -101,8 +104,9 @@ def parse_npy_header(head: bytes) -> NpyHeader:
     if not _SHAPE.fullmatch(shape) or order not in ("True", "False"):
         raise MalformedHeaderError("its header is damaged")
     sizes = tuple(int(size) for size in shape[1:-1].split(",") if size.strip())
-    if len(sizes) > _MAX_RANK:
-        raise MalformedHeaderError(f"it claims {len(sizes)} axes")
+    # An axis of size 0 would hide the others from the check of the declared bytes.
+    if len(sizes) > _MAX_RANK or math.prod(max(size, 1) for size in sizes) > _MAX_PIXELS:
+        raise MalformedHeaderError("it claims an impossible shape")
     descr = entries["descr"].strip("'\"")
     return NpyHeader(
         descr=descr,
@@ -132,5 +136,5 @@ def _entries(text: str) -> dict[str, str]:
 
 
 def _plain_dtype(descr: str) -> np.dtype[Any] | None:
-    is_plain = descr[:1] in ("<", ">", "|", "=") and descr[1:] in _DTYPE_CODES
+    is_plain = descr[:1] in ("<", ">", "|", "=") and descr[1:] in PLAIN_TYPES
     return np.dtype(descr) if is_plain else None

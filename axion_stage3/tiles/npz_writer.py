@@ -18,6 +18,7 @@ from isal import isal_zlib
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import OutputError
+from axion_stage3.tiles.npy_header import PLAIN_TYPES
 from axion_stage3.tiles.zip_directory import DEFLATED, STORED
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _MIDNIGHT: Final = 0
 _FIRST_DOS_DAY: Final = (1 << 5) | 1  # 1980-01-01
 _FILE_MODE: Final = 0o100644 << 16
 _MAX_ZIP32: Final = 0xFFFFFFFE
-_PLAIN_KINDS: Final = "biuf"
+_WORTH_INFLATING: Final = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _checked_key(key: str) -> str:
 
 
 def _encode(key: str, array: np.ndarray[Any, Any]) -> _Member:
-    if array.dtype.kind not in _PLAIN_KINDS:
+    if array.dtype.str[1:] not in PLAIN_TYPES:
         raise ValueError(f"{key!r} is of type {array.dtype}; only real numbers are written")
     # ascontiguousarray would make a scalar an array of one axis.
     array = np.asarray(array, order="C")
@@ -126,7 +127,7 @@ def _encode(key: str, array: np.ndarray[Any, Any]) -> _Member:
     deflater = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW_DEFLATE)
     deflated = (deflater.compress(header), deflater.compress(pixels), deflater.flush())
     compressed_bytes = sum(map(len, deflated))
-    is_smaller = compressed_bytes < n_bytes
+    is_smaller = compressed_bytes < _WORTH_INFLATING * n_bytes
     return _Member(
         method=DEFLATED if is_smaller else STORED,
         crc=isal_zlib.crc32(pixels, isal_zlib.crc32(header)),

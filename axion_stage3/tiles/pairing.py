@@ -8,6 +8,7 @@ are checked here, once, since each of them becomes the name of an output file.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import unicodedata
 from collections import Counter
@@ -29,7 +30,7 @@ RESERVED_NAMES: Final = frozenset(("inference_summary.npz", "tile_statistics.npz
 
 _SUFFIX: Final = ".npz"
 _SHOWN_NAMES: Final = 3
-_COMPARED_NAMES: Final = 5000
+_COMPARED_NAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,30 +169,29 @@ def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
 
     Args:
         name: The name looked for.
-        candidates: Names that exist; only the first few thousand are compared.
+        candidates: Names that exist; only the first thousand are compared.
 
     Returns:
         At most three names, the nearest first.
     """
-    compared = [candidate for _, candidate in zip(range(_COMPARED_NAMES), candidates, strict=False)]
+    compared = list(itertools.islice(candidates, _COMPARED_NAMES))
     return difflib.get_close_matches(name, compared, n=_SHOWN_NAMES, cutoff=0.5)
 
 
 def _inside(folder: Path, *others: Path | None) -> frozenset[Path]:
-    root = folder.resolve()
-    resolved = (other.resolve() for other in others if other is not None)
+    root = _resolved(folder)
+    resolved = (_resolved(other) for other in others if other is not None)
     return frozenset(other for other in resolved if other != root and other.is_relative_to(root))
 
 
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike Path.resolve it never raises, not even on loops
+
+
 def _scan(root: Path, excluded: frozenset[Path]) -> _Folder:
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise InputFolderError(f"The folder {root} {what}.", hint=_folder_hint(root), path=root)
     found = _Folder(root)
-    real_root = root.resolve()
-    for relative, entry in _walk(root, "", real_root, excluded):
-        if entry.is_dir(follow_symlinks=False):
-            continue
+    real_root = _resolved(root)
+    for relative, entry in _walk(root, real_root, excluded):
         fault = name_fault(relative) or _file_fault(entry, real_root)
         if fault is not None:
             found.refused.append(RefusedFile(Path(entry.path), fault))
@@ -204,10 +204,10 @@ def _scan(root: Path, excluded: frozenset[Path]) -> _Folder:
 
 
 def _walk(
-    folder: Path, prefix: str, real_root: Path, excluded: frozenset[Path]
+    root: Path, real_root: Path, excluded: frozenset[Path]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield what looks like a tile, and symlinked folders, with paths relative to the root."""
-    pending = [(folder, prefix)]
+    pending = [(root, "")]
     while pending:
         folder, prefix = pending.pop()
         if excluded and (real_root / prefix) in excluded:
@@ -217,7 +217,9 @@ def _walk(
                 listed = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             raise InputFolderError(
-                f"The folder {folder} cannot be read: {error.strerror}.", path=folder
+                f"The folder {folder} cannot be read: {error.strerror}.",
+                hint=_folder_hint(folder) if folder is root else "",
+                path=folder,
             ) from error
         for entry in listed:
             if entry.name.startswith("."):
@@ -225,18 +227,22 @@ def _walk(
             relative = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 pending.append((Path(entry.path), relative + "/"))
-            elif entry.name.lower().endswith(_SUFFIX) or (entry.is_symlink() and entry.is_dir()):
+            elif entry.name.lower().endswith(_SUFFIX) or _is_link_to_folder(entry):
                 yield relative, entry
 
 
+def _is_link_to_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112 (never raises)
+
+
 def _file_fault(entry: os.DirEntry[str], real_root: Path) -> str | None:
-    if entry.is_symlink():
-        target = Path(os.path.realpath(entry.path))
-        if not target.is_relative_to(real_root):
-            return "it is a symlink that leads out of the folder"
-        if target.is_dir():
-            return "it is a symlink to a folder"
-    return None if entry.is_file() else "it is not a regular file"
+    if _is_link_to_folder(entry):
+        return "symlinked folders are not searched"
+    if not os.path.isfile(entry.path):  # noqa: PTH113 (never raises)
+        return "it is not a regular file"
+    if entry.is_symlink() and not _resolved(Path(entry.path)).is_relative_to(real_root):
+        return "it is a symlink that leads out of the folder"
+    return None
 
 
 def _partners(opt_v2: Mapping[str, Path], s1: Mapping[str, Path]) -> dict[str, str]:
@@ -310,10 +316,8 @@ def _inventory(folder: _Folder) -> str:
 
 def _folder_hint(root: Path) -> str:
     parent = root.parent
-    if not parent.is_dir():
-        return "Check the path: the folder above it does not exist either."
     try:
-        near = nearest_names(root.name, sorted(entry.name for entry in os.scandir(parent)))
+        near = nearest_names(root.name, sorted(os.listdir(parent)))  # noqa: PTH208
     except OSError:
-        near = []
+        return "Check the path: the folder above it cannot be read either."
     return f"Nearest names there: {', '.join(near)}." if near else "Check the path."

@@ -10,7 +10,13 @@ import numpy as np
 
 from axion_stage3.errors import TileError, TilePixelsError, TileShapeError, UsageError
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
-from axion_stage3.tiles.layouts import OPTICAL_LAYOUTS, RADAR_LAYOUTS, Layout, recognise
+from axion_stage3.tiles.layouts import (
+    OPTICAL_LAYOUTS,
+    OUTPUT_LAYOUTS,
+    RADAR_LAYOUTS,
+    Layout,
+    recognise,
+)
 from axion_stage3.tiles.npz_reader import NpzArchive
 from axion_stage3.tiles.pixel_filling import fill_from_neighbours, resample_bilinear
 from axion_stage3.tiles.units import (
@@ -29,8 +35,8 @@ if TYPE_CHECKING:
 
     from axion_stage3.tiles.pairing import TilePair
 
-NO_DATA_BELOW: Final = -999.0
-"""Stored values at or below this mark pixels without data (-9999 and -32768 are in use)."""
+USABLE_RANGE: Final = (-999.0, 1e6)
+"""Stored values at or beyond these mark pixels without data: -9999, -32768, 1e20 are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class LoadOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedTile:
     """A pair, ready for the network.
 
@@ -98,7 +104,7 @@ def load_pair(pair: TilePair, options: LoadOptions = _DEFAULTS) -> LoadedTile:
         TilePixelsError: Unusable pixels without ``fill_invalid``, or a tile of zeros.
     """
     try:
-        opt_v2, is_opt_valid = _load_optical(pair.opt_v2_path, options, OPTICAL_LAYOUTS)
+        opt_v2, is_opt_valid = _load_optical(pair.opt_v2_path, options)
         s1, is_s1_valid = _load_radar(pair.s1_path, options)
         if s1.shape[1:] != opt_v2.shape[1:]:
             s1, is_s1_valid = _resampled(s1, is_s1_valid, opt_v2.shape, options, pair.s1_path)
@@ -112,15 +118,12 @@ def load_pair(pair: TilePair, options: LoadOptions = _DEFAULTS) -> LoadedTile:
     return LoadedTile(pair.name, opt_v2, s1, valid_mask)
 
 
-def load_optical(
-    path: Path, options: LoadOptions = _DEFAULTS, layouts: Sequence[Layout] = OPTICAL_LAYOUTS
-) -> NDArray[np.float32]:
-    """Load and check one optical tile: opt_v2, an output (``OUTPUT_LAYOUTS``) or a truth.
+def load_optical(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
+    """Load and check one optical tile: an opt_v2 or a truth.
 
     Args:
         path: The NPZ file.
         options: How stored values become reflectance.
-        layouts: Key layouts to look for, the preferred first.
 
     Returns:
         (4, H, W) float32, reflectance; blue, green, red, nir.
@@ -128,7 +131,7 @@ def load_optical(
     Raises:
         TileError: As for ``load_pair``.
     """
-    return _load_optical(path, options, layouts)[0]
+    return _load_optical(path, options)[0]
 
 
 def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
@@ -147,10 +150,25 @@ def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float
     return _load_radar(path, options)[0]
 
 
+def load_output(path: Path) -> NDArray[np.float32]:
+    """Load one output tile; its units are not questioned.
+
+    Args:
+        path: The NPZ file, with the key ``opt_final`` or ``opt_v3``.
+
+    Returns:
+        (4, H, W) float32, reflectance; blue, green, red, nir.
+
+    Raises:
+        TileError: It cannot be read or has not the shape of an output.
+    """
+    return _read_bands(path, OUTPUT_LAYOUTS, OPTICAL_BANDS)
+
+
 def _load_optical(
-    path: Path, options: LoadOptions, layouts: Sequence[Layout]
+    path: Path, options: LoadOptions
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    stored = _read_bands(path, layouts, OPTICAL_BANDS)
+    stored = _read_bands(path, OPTICAL_LAYOUTS, OPTICAL_BANDS)
     opt, is_valid = _usable(stored, OPTICAL_BANDS, options, path)
     if options.opt_scale != 1:
         opt /= np.float32(options.opt_scale)
@@ -243,9 +261,9 @@ def _usable(
             hint="Leave this tile out, or make it again.",
             path=path,
         )
-    if lowest > NO_DATA_BELOW and highest < math.inf:  # False for NaN too
+    if lowest > USABLE_RANGE[0] and highest < USABLE_RANGE[1]:  # False for NaN too
         return stored, None
-    is_valid = np.isfinite(stored) & (stored > NO_DATA_BELOW)
+    is_valid = (stored > USABLE_RANGE[0]) & (stored < USABLE_RANGE[1])
     n_invalid = {
         band: int(np.count_nonzero(~valid)) for band, valid in zip(bands, is_valid, strict=True)
     }
@@ -253,7 +271,7 @@ def _usable(
     lost = [band for band, n in n_invalid.items() if n == stored[0].size]
     if lost or not options.fill_invalid:
         raise TilePixelsError(
-            f"{path} has pixels that are NaN, infinite or no data (-999 and below): {listed} "
+            f"{path} has pixels that are NaN, infinite or without data: {listed} "
             f"of {stored[0].size} px each.",
             hint=f"No pixel of {', '.join(lost)} is usable: leave this tile out."
             if lost

@@ -156,9 +156,9 @@ def db_to_linear(db: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Convert backscatter from dB to linear power: 10^(x/10).
 
     Args:
-        db: Backscatter in dB, any shape.
+        db: Backscatter in dB, any shape; float32 ends at 380 dB, so all above 100 counts as 100.
 
     Returns:
         Linear power, float32, same shape.
     """
-    return np.asarray(np.power(10, np.asarray(db, dtype=np.float32) / 10), dtype=np.float32)
+    return np.asarray(np.power(10, np.minimum(db, np.float32(100)) / 10), dtype=np.float32)

@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import tracemalloc
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+
+from axion_stage3.errors import AxionError, TileReadError
+from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.tiles.npz_reader import NpzArchive, read_headers, read_npz
+from axion_stage3.tiles.npz_writer import encode_npz
+
+OPT = make_tile(7).opt_v2
+
+
+def npy(array: np.ndarray[Any, Any], version: tuple[int, int] | None = None) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, version=version)
+    return content.getvalue()
+
+
+def npy_with_header(header: str, data: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode("latin1") + data
+
+
+def zipped(
+    members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED, comment: bytes = b""
+) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        archive.comment = comment
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+def savez(compress: bool, **arrays: np.ndarray[Any, Any]) -> bytes:
+    content = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(content, **arrays)
+    return content.getvalue()
+
+
+def assert_refused(content: bytes, reason: str, names: list[str] | None = None) -> None:
+    with pytest.raises(TileReadError, match=reason) as caught:
+        read_npz(content, names)
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    array=nps.arrays(
+        nps.floating_dtypes(sizes=(16, 32, 64)) | nps.integer_dtypes() | nps.boolean_dtypes(),
+        nps.array_shapes(min_dims=0, min_side=0, max_side=8),
+    ),
+    compress=st.booleans(),
+    is_fortran=st.booleans(),
+)
+def test_reads_what_numpy_writes(
+    array: np.ndarray[Any, Any], compress: bool, is_fortran: bool
+) -> None:
+    stored = np.asfortranarray(array) if is_fortran and array.ndim else array
+    content = savez(compress, a=stored, b=np.zeros(3))
+    read = read_npz(content, ["a"])
+    assert list(read) == ["a"]
+    assert read["a"].dtype == array.dtype
+    np.testing.assert_array_equal(read["a"], array)
+    header = read_headers(content)["a"]
+    assert (header.shape, header.dtype, header.n_bytes) == (
+        array.shape,
+        array.dtype,
+        array.nbytes,
+    )
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_all_versions_of_the_array_header(version: tuple[int, int], method: int) -> None:
+    content = zipped({"opt_v2.npy": npy(OPT, version)}, method)
+    np.testing.assert_array_equal(read_npz(content)["opt_v2"], OPT)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }\n",
+        "{'descr':'<f4','fortran_order':False,'shape':(4,)}",
+        '{"shape": (4, ), "fortran_order": False, "descr": "<f4"}',
+        " { 'shape': (4),\n'descr': '=f4', 'fortran_order': False , } ",
+    ],
+)
+def test_headers_of_other_writers(header: str) -> None:
+    pixels = np.arange(4, dtype=np.float32)
+    content = zipped({"a.npy": npy_with_header(header, pixels.tobytes())})
+    np.testing.assert_array_equal(read_npz(content)["a"], pixels)
+
+
+def test_long_headers_are_read_and_endless_ones_are_not() -> None:
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }".ljust(9000)
+    assert read_npz(zipped({"a.npy": npy_with_header(header, bytes(16))}))["a"].shape == (4,)
+    assert_refused(
+        zipped({"a.npy": npy_with_header(header.ljust(10_001), bytes(16))}), "claims 10001 bytes"
+    )
+
+
+def test_reads_zip64_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        content = zipped({"a.npy": npy(OPT), "b.npy": npy(OPT[0])}, method)
+        assert b"PK\x06\x06" in content
+        read = read_npz(content)
+        np.testing.assert_array_equal(read["a"], OPT)
+        np.testing.assert_array_equal(read["b"], OPT[0])
+
+
+def test_reads_streamed_files_and_comments() -> None:
+    class Stream(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation
+
+        def tell(self) -> int:
+            raise io.UnsupportedOperation
+
+    stream = Stream()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", npy(OPT))
+    assert b"PK\x07\x08" in stream.getvalue()
+    np.testing.assert_array_equal(read_npz(stream.getvalue())["a"], OPT)
+    commented = zipped({"a.npy": npy(OPT)}, comment=b"made by us")
+    np.testing.assert_array_equal(read_npz(commented)["a"], OPT)
+
+
+def test_other_members_are_left_alone() -> None:
+    members = {"a.npy": npy(OPT), "notes.txt": b"hello", "o.npy": b"no array at all"}
+    content = zipped(members)
+    with NpzArchive(content) as archive:
+        assert archive.names == ("a", "o")
+    np.testing.assert_array_equal(read_npz(content, ["a"])["a"], OPT)
+
+
+def test_headers_show_what_would_be_refused() -> None:
+    content = zipped(
+        {
+            "a.npy": npy(OPT),
+            "date.npy": npy(np.array("2017-06-13")),
+            "o.npy": npy_with_header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),
+            "r.npy": npy(np.zeros(2, [("x", "<f4"), ("y", "<i2", (3,))])),
+            "f.npy": npy(np.asfortranarray(OPT)),
+        }
+    )
+    headers = read_headers(content)
+    assert {name: header.descr for name, header in headers.items()} == {
+        "a": "<f4",
+        "date": "<U10",
+        "o": "|O",
+        "r": "[('x', '<f4'), ('y', '<i2', (3,))]",
+        "f": "<f4",
+    }
+    assert [header.dtype is None for header in headers.values()] == [False, True, True, True, False]
+    assert headers["a"].n_bytes == OPT.nbytes
+    assert headers["f"].fortran_order
+    assert not headers["a"].fortran_order
+    for name in ("date", "o", "r"):
+        assert_refused(content, f"'{name}' is of type", [name])
+
+
+def test_nothing_is_unpickled() -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (os._exit, (1,))
+
+    header = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    content = zipped({"a.npy": npy_with_header(header, pickle.dumps([Bomb()]))})
+    assert_refused(content, "'a' is of type '|O'; only real numbers are read")
+
+
+HOSTILE_HEADERS = {
+    "evaluated": "{'descr': __import__('os'), 'fortran_order': False, 'shape': (4,), }",
+    "nested": "{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 900 + ")" * 900 + ", }",
+    "negative": "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }",
+    "text size": "{'descr': '<f4', 'fortran_order': False, 'shape': ('4',), }",
+    "float size": "{'descr': '<f4', 'fortran_order': False, 'shape': (4.0,), }",
+    "gap": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,,4), }",
+    "huge number": "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5000 + ",), }",
+    "hidden by zero": "{'descr': '<f4', 'fortran_order': False, "
+    "'shape': (0, 999999999999999, 999999999999999), }",
+    "rank": "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 33 + "), }",
+    "twice": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'shape': (2,), }",
+    "missing": "{'descr': '<f4', 'shape': (4,), }",
+    "more": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'x': 1, }",
+    "order": "{'descr': '<f4', 'fortran_order': (1,), 'shape': (4,), }",
+    "shape a word": "{'descr': '<f4', 'fortran_order': False, 'shape': True, }",
+    "no dict": "('<f4', False, (4,))",
+    "empty": "",
+    "other": "\x00\xff" * 30,
+}
+
+
+@pytest.mark.parametrize("header", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS)
+def test_hostile_headers(header: str) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        content = zipped({"a.npy": npy_with_header(header, bytes(16))}, method)
+        assert_refused(content, "'a' cannot be read: (its header|it claims)")
+
+
+@pytest.mark.parametrize(
+    "descr", ["<f3", "f4", "<c8", "<U4", "|V16", "<M8[ns]", "<f16", "<i16", ""]
+)
+def test_types_that_are_no_plain_numbers(descr: str) -> None:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (4,), }}"
+    assert_refused(zipped({"a.npy": npy_with_header(header, bytes(16))}), "only real numbers")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x93NUMPY", b"\x93NUMPY\x04\x00\x10\x00" + b" " * 20, b"\x93NUMPY\x01\x00\xff\x00 {}",
+     b"GIF89a" + bytes(20)],
+)  # fmt: skip
+def test_members_that_are_no_arrays(content: bytes) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        assert_refused(zipped({"a.npy": content}, method), "'a' cannot be read")
+
+
+def test_a_small_header_cannot_ask_for_terabytes() -> None:
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (700000, 700000), }"
+    content = zipped({"a.npy": npy_with_header(header)}, zipfile.ZIP_STORED)
+    assert len(content) < 300
+    assert_refused(
+        content, r"declares the shape \(700000, 700000\) of <f8, 3,920,000,000,000 bytes"
+    )
+
+
+def test_a_claim_beyond_what_deflate_can_hold_takes_no_memory() -> None:
+    content = bytearray(zipped({"a.npy": npy(np.zeros(1000))}))
+    at = content.rfind(b"PK\x01\x02") + 24
+    content[at : at + 4] = struct.pack("<I", 1 << 30)
+    tracemalloc.start()
+    try:
+        assert_refused(bytes(content), "claims 1,073,741,824 bytes in")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_honest_zeros_are_read_although_they_compress_a_thousandfold() -> None:
+    zeros = np.zeros((4, 512, 512), np.float32)
+    content = savez(True, opt_v2=zeros)
+    assert zeros.nbytes / len(content) > 900
+    np.testing.assert_array_equal(read_npz(content)["opt_v2"], zeros)
+
+
+def test_the_budget_covers_all_arrays_together_and_comes_first() -> None:
+    zeros = np.zeros((512, 512), np.float32)
+    content = savez(True, a=zeros, b=zeros)
+    n_bytes = 2 * (zeros.nbytes + 128)
+    assert set(read_npz(content, byte_budget=n_bytes)) == {"a", "b"}
+    tracemalloc.start()
+    try:
+        with pytest.raises(TileReadError, match="2,097,408 bytes, more than the 2,097,407"):
+            read_npz(content, byte_budget=n_bytes - 1)
+        assert tracemalloc.get_traced_memory()[1] < zeros.nbytes
+    finally:
+        tracemalloc.stop()
+    assert set(read_npz(content, ["a"], byte_budget=n_bytes // 2)) == {"a"}
+
+
+def test_a_stream_that_inflates_beyond_its_size_is_cut_off() -> None:
+    small = npy(np.zeros(1000))
+    content = bytearray(zipped({"a.npy": small[:128] + bytes(8 << 20)}))
+    at = content.rfind(b"PK\x01\x02") + 24
+    content[at : at + 4] = struct.pack("<I", len(small))
+    tracemalloc.start()
+    try:
+        assert_refused(bytes(content), "does not inflate to its size")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_duplicates_are_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            archive.writestr("a.npy", npy(OPT))
+            archive.writestr("a.npy", npy(OPT + 1))
+    assert_refused(content.getvalue(), "the member 'a' is there twice")
+    assert_refused(zipped({"a.npy": npy(OPT), "a": b""}), "the member 'a' is there twice")
+
+
+def test_missing_arrays_are_named() -> None:
+    assert_refused(zipped({"a.npy": npy(OPT)}), "has no array 'opt_v2'", ["opt_v2"])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused(method: int) -> None:
+    assert_refused(zipped({"a.npy": npy(OPT)}, method), "compressed in a way NPZ does not use")
+
+
+def test_encrypted_members_are_refused() -> None:
+    content = bytearray(zipped({"a.npy": npy(OPT)}))
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    assert_refused(bytes(content), "'a.npy' is encrypted")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_damaged_pixel_is_noticed(method: int) -> None:
+    content = zipped({"a.npy": npy(OPT[:, :5, :5])}, method)
+    start = 30 + len("a.npy")
+    end = content.rfind(b"PK\x01\x02")
+    for at in range(start, end):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x10
+        try:
+            read = read_npz(bytes(damaged))
+        except TileReadError:
+            continue
+        # Deflate has bits without meaning, such as those after the last code.
+        np.testing.assert_array_equal(read["a"], OPT[:, :5, :5])
+
+
+def test_every_truncation_is_noticed() -> None:
+    content = b"".join(encode_npz({"opt_final": OPT[:, :4, :4]}, {"opt_v3": "opt_final"}))
+    for n_bytes in range(len(content)):
+        with pytest.raises(TileReadError):
+            read_npz(content[:n_bytes])
+    with pytest.raises(TileReadError, match="does not end where"):
+        read_npz(content + b"\x00")
+
+
+def test_a_directory_that_claims_too_much_is_refused() -> None:
+    content = zipped({f"a{index}.npy": b"" for index in range(4097)}, zipfile.ZIP_STORED)
+    assert_refused(content, "it claims 4097 members")
+
+
+def test_files_that_are_no_npz(tmp_path: Path) -> None:
+    text = tmp_path / "text.npz"
+    text.write_text("tile_001: see the other folder\n")
+    with pytest.raises(
+        TileReadError, match=r"text\.npz cannot be read as NPZ: it has no ZIP"
+    ) as caught:
+        read_npz(text)
+    assert caught.value.path == str(text)
+    assert caught.value.hint
+    array = tmp_path / "array.npz"
+    array.write_bytes(npy(OPT))
+    with pytest.raises(TileReadError, match="cannot be read as NPZ"):
+        read_headers(array)
+
+
+def test_what_the_system_reports_becomes_a_read_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TileReadError, match="No such file or directory"):
+        read_npz(tmp_path / "missing.npz")
+    with pytest.raises(TileReadError, match="it is not a regular file"):
+        read_npz(tmp_path)
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(TileReadError, match="it is not a regular file"):
+        read_npz(tmp_path / "pipe.npz")
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.npz").write_bytes(zipped({"a.npy": npy(OPT)}))
+    monkeypatch.setattr("pathlib.Path.open", denied)
+    with pytest.raises(TileReadError, match="Permission denied") as caught:
+        read_npz(tmp_path / "a.npz")
+    assert isinstance(caught.value, AxionError)
+    assert caught.value.exit_code == 4
+
+
+def test_a_file_that_shrinks_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(zipped({"a.npy": npy(OPT)}, zipfile.ZIP_STORED))
+    with NpzArchive(path) as archive:
+        os.truncate(path, 100)
+        with pytest.raises(TileReadError, match="cut short"):
+            archive.read(["a"])
+
+
+def test_files_are_closed_and_left_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    content = zipped({"a.npy": npy(OPT)})
+    path.write_bytes(content)
+    path.chmod(0o444)
+    descriptors = Path("/proc/self/fd")
+    n_open = len(list(descriptors.iterdir())) if descriptors.is_dir() else None
+    read_npz(path)
+    (tmp_path / "b.npz").write_bytes(content[:-30])
+    with pytest.raises(TileReadError):
+        read_npz(tmp_path / "b.npz")
+    if n_open is not None:
+        assert len(list(descriptors.iterdir())) == n_open
+    assert path.read_bytes() == content
+
+
+def test_hostile_names_do_not_reach_the_terminal() -> None:
+    content = zipped({"\x1b[31mred.npy": npy_with_header("{")})
+    with pytest.raises(TileReadError) as caught:
+        read_npz(content)
+    assert "\x1b" not in str(caught.value)
