@@ -174,8 +174,13 @@ def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
     Returns:
         At most three names, the nearest first.
     """
-    compared = list(itertools.islice(candidates, _COMPARED_NAMES))
-    return difflib.get_close_matches(name, compared, n=_SHOWN_NAMES, cutoff=0.5)
+    # Without the extension, which all have in common and which would make all look alike.
+    stems = {
+        candidate.removesuffix(_SUFFIX): candidate
+        for candidate in itertools.islice(candidates, _COMPARED_NAMES)
+    }
+    near = difflib.get_close_matches(name.removesuffix(_SUFFIX), stems, n=_SHOWN_NAMES, cutoff=0.5)
+    return [stems[stem] for stem in near]
 
 
 def _inside(folder: Path, *others: Path | None) -> frozenset[Path]:
@@ -300,6 +305,7 @@ def _no_pairs(opt_v2: _Folder, s1: _Folder, refused: Sequence[RefusedFile]) -> N
         near = nearest_names(_file_name(name), map(_file_name, sorted(s1.tiles)))
         if near:
             hint += f" Nearest to {_file_name(name)}: {', '.join(near)}."
+            break
     return NoTilePairsError(message, hint=hint, path=opt_v2.root)
 
 

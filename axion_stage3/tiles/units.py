@@ -104,9 +104,10 @@ def check_backscatter_db(
         message = f"{where} is too bright for linear backscatter: it is mostly above 0.5 in power"
         hint = "If it holds amplitudes or digital numbers, calibrate it; if dB, leave out "
         raise TileUnitsError(f"{message} (dB {values}).", hint=f"{hint}--s1-units.", path=path)
-    if s1.min() >= 0:
+    if np.count_nonzero(s1 < 0) <= _MAX_NEGATIVE_LINEAR_SHARE * n_pixels:
         raise TileUnitsError(
-            f"{where} looks like linear backscatter, not like dB: no value is negative {values}.",
+            f"{where} looks like linear backscatter, not like dB: hardly a value is "
+            f"negative {values}.",
             hint="Give --s1-units linear.",
             path=path,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import subprocess
 import zipfile
@@ -28,8 +29,20 @@ DTYPES = (
     | nps.boolean_dtypes()
 ).filter(lambda dtype: dtype.itemsize <= 8)
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
+SHAPES = nps.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
+
+
+def random_array(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
+    """Any bit pattern, NaN payloads included."""
+    n_bytes = math.prod(shape) * dtype.itemsize
+    content = np.random.default_rng(seed).integers(0, 256, n_bytes).astype(np.uint8)
+    if dtype.kind == "b":
+        content &= 1
+    return content.view(dtype).reshape(shape)
+
+
 ARRAYS = st.dictionaries(
-    KEYS, nps.arrays(DTYPES, nps.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
+    KEYS, st.builds(random_array, DTYPES, SHAPES, st.integers(0, 1 << 32)), max_size=4
 )
 
 
