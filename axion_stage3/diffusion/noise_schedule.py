@@ -64,5 +64,5 @@ def karras_sigmas(
         ``n_levels + 1`` strictly decreasing numbers, the last of them 0.
     """
     first, last = math.pow(sigma_max, 1 / rho), math.pow(sigma_min, 1 / rho)
-    step = (last - first) / max(n_levels - 1, 1)
-    return (*(math.pow(first + level * step, rho) for level in range(n_levels)), 0.0)
+    shares = [level / max(n_levels - 1, 1) for level in range(n_levels)]
+    return (*(math.pow((1 - share) * first + share * last, rho) for share in shares), 0.0)
