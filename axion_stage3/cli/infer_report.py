@@ -92,8 +92,8 @@ def result_lines(summary: Mapping[str, Any]) -> list[str]:
     for key, words in _RESTS.items():
         if summary.get(key):
             lines.append(f"  {words}: {summary[key]}")
-    aggregate = summary.get("aggregate_stats")
-    if aggregate:
+    aggregate = summary["aggregate_stats"]
+    if aggregate["opt_final_mean"] is not None:
         lines += [
             "",
             "Aggregate Statistics:",
