@@ -97,13 +97,13 @@ def hash_names(names: Iterable[str]) -> str:
     """sha256 of tile names, one per line: says whether two runs were given the same tiles."""
     digest = sha256()
     for name in names:
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
 
 
 def _input_digest(pair: TilePair) -> str:
     identity = f"{pair.name}\0{_identity(pair.opt_v2_path)}\0{_identity(pair.s1_path)}"
-    encoded = identity.encode("utf-8", "surrogateescape")
+    encoded = identity.encode("utf-8", "surrogatepass")
     return blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()
 
 

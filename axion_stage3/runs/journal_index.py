@@ -14,6 +14,7 @@ from axion_stage3.runs.outcome import (
     OUTCOME_NAMES,
     OutcomeName,
     TileOutcome,
+    decode_head,
     decode_line,
     decode_outcome,
 )
@@ -126,7 +127,7 @@ class JournalIndex:
         self.sessions.append(session)
         self._paths.append(path)
         for offset, line in _lines(path):
-            document = decode_line(line)
+            document = decode_head(line)
             if document is None:
                 self.n_unreadable_lines += line != b"\n"
             elif "tile" in document:

@@ -22,6 +22,7 @@ MAX_MESSAGE_LENGTH: Final = 2000
 """Longer messages are cut in the journal: a line must stay a line that can be read."""
 
 _UNEXPECTED_ERROR_CODE: Final = "AX-E900"
+_STATISTICS_MARK: Final = b',"statistics":'
 _CHECKSUM_LENGTH: Final = len(b',"crc32":"00000000"}\n')
 
 
@@ -75,8 +76,8 @@ class TileOutcome:
             fingerprint=fingerprint,
             phase=phase,
             error_code=code,
-            message=message[:MAX_MESSAGE_LENGTH],
-            hint=hint[:MAX_MESSAGE_LENGTH],
+            message=_cut(message),
+            hint=_cut(hint),
             seconds=seconds,
         )
 
@@ -97,9 +98,30 @@ def encode_line(document: Mapping[str, object]) -> bytes:
 
 def decode_line(line: bytes) -> dict[str, Any] | None:
     """Decode a line of ``encode_line``; None for a line that is torn, damaged or foreign."""
-    body = line[:-_CHECKSUM_LENGTH] + b"}"
-    if line[-_CHECKSUM_LENGTH:] != b',"crc32":"%08x"}\n' % zlib.crc32(body):
+    body = _checked_body(line)
+    return None if body is None else _decode_body(body)
+
+
+def decode_head(line: bytes) -> dict[str, Any] | None:
+    """As ``decode_line``, without statistics and all that follows: three times as fast.
+
+    The mark is searched for in the bytes. It cannot be found too early: before it there are only
+    texts, inside which JSON writes a quotation mark with a backslash, and numbers.
+    """
+    body = _checked_body(line)
+    if body is None:
         return None
+    head, mark, _ = body.partition(_STATISTICS_MARK)
+    return _decode_body(head + b"}" if mark else body)
+
+
+def _checked_body(line: bytes) -> bytes | None:
+    body = line[:-_CHECKSUM_LENGTH] + b"}"
+    is_whole = line[-_CHECKSUM_LENGTH:] == b',"crc32":"%08x"}\n' % zlib.crc32(body)
+    return body if is_whole else None
+
+
+def _decode_body(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -128,10 +150,9 @@ def encode_outcome(outcome: TileOutcome, elapsed_seconds: float) -> bytes:
         document["hint"] = outcome.hint
     if outcome.outcome == "written":
         document["output_bytes"] = outcome.output_bytes
+    document["statistics"] = outcome.statistics
     if outcome.stage_seconds:
         document["stage_seconds"] = {k: round(v, 6) for k, v in outcome.stage_seconds.items()}
-    if outcome.statistics is not None:
-        document["statistics"] = outcome.statistics
     return encode_line(document)
 
 
@@ -167,6 +188,11 @@ def _is_well_formed(outcome: TileOutcome) -> bool:
         and (outcome.statistics is None or isinstance(outcome.statistics, dict))
         and isinstance(outcome.stage_seconds, dict)
     )
+
+
+def _cut(text: str) -> str:
+    """Shorten, and spell out what is no text (bytes of a file name that are not UTF-8)."""
+    return text[:MAX_MESSAGE_LENGTH].encode("utf-8", "backslashreplace").decode()
 
 
 def _without_non_finite(value: object) -> object:

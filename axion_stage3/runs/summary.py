@@ -110,9 +110,9 @@ class _Report:
         for outcome in self.outcomes():
             self.add(outcome)
             if outcome.statistics is not None:
-                yield separator + json.dumps(outcome.statistics, ensure_ascii=False).encode(
-                    "utf-8", "surrogateescape"
-                )
+                text = json.dumps(outcome.statistics, ensure_ascii=False)
+                # A lone surrogate is spelled backslash-u, which is its spelling in JSON too.
+                yield separator + text.encode("utf-8", "backslashreplace")
                 separator = b",\n  "
         yield b"\n]\n"
 

@@ -12,7 +12,13 @@ from runs_workbench import Workbench, facts, kill
 
 from axion_stage3.errors import AxionError
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import TileOutcome, decode_line, encode_line, encode_outcome
+from axion_stage3.runs.outcome import (
+    TileOutcome,
+    decode_head,
+    decode_line,
+    encode_line,
+    encode_outcome,
+)
 from axion_stage3.runs.summary import build_summary
 
 pytestmark = pytest.mark.usefixtures("_no_fsync")
@@ -28,9 +34,10 @@ outcomes = st.builds(
     outcome=st.sampled_from(["written", "failed", "invalid", "skipped"]),
     fingerprint=st.sampled_from(FINGERPRINTS),
     phase=st.sampled_from([None, "read", "write"]),
-    message=texts,
+    message=texts | st.just(',"statistics":{}'),
     output_bytes=st.integers(0, 2**40),
     statistics=st.none() | st.dictionaries(texts, numbers, max_size=3),
+    stage_seconds=st.dictionaries(st.sampled_from(["read", "statistics"]), st.floats(0, 9)),
 )
 
 
@@ -40,6 +47,14 @@ def test_any_document_survives_a_line(document: dict[str, object]) -> None:
     assert line.count(b"\n") == 1
     assert line.isascii()
     assert decode_line(line) == {"a": 1, **document}
+
+
+@given(outcomes)
+def test_the_head_says_what_the_whole_line_says(outcome: TileOutcome) -> None:
+    line = encode_outcome(outcome, 1.0)
+    whole, head = decode_line(line), decode_head(line)
+    assert whole is not None
+    assert head == {k: v for k, v in whole.items() if k not in ("statistics", "stage_seconds")}
 
 
 @given(st.binary(max_size=200))

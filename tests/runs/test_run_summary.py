@@ -7,11 +7,12 @@ import tracemalloc
 import pytest
 from runs_workbench import Workbench, facts, kill
 
+from axion_stage3.errors import TileReadError
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.lease import Shard
-from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.runs.outcome import TileOutcome, encode_outcome
 from axion_stage3.runs.summary import build_summary, write_reports
 
 TIMES = ("processing_time_seconds", "tiles_per_second")
@@ -145,8 +146,6 @@ def test_processing_time_adds_up_the_sessions(bench: Workbench) -> None:
                 worker=f"w-{worker}",
                 configuration_digest=DIGEST,
             ).close("finished")
-            from axion_stage3.runs.outcome import encode_outcome
-
             name = f"{session_number}{worker}.npz"
             outcome = TileOutcome(name, "written", f"{DIGEST}-{'5' * 16}")
             with path.open("ab") as file:
@@ -208,3 +207,24 @@ def test_a_statistic_that_is_not_a_number_is_listed_but_not_aggregated(bench: Wo
     summary, statistics = reports(bench)
     assert json.loads(statistics)[0]["change_max"] is None
     assert summary["aggregate_stats"]["n_tiles"] == 1
+
+
+def test_names_and_reasons_that_are_no_text_still_give_json(bench: Workbench) -> None:
+    session = bench.open()
+    pair, other = bench.pairs[:2]
+    fingerprint = session.fingerprint(pair)
+    error = TileReadError("Cannot read \udcff.")
+    session.record(
+        TileOutcome(
+            pair.name,
+            "written",
+            fingerprint,
+            statistics={"tile_name": "ü\udcff", "change_max": 1.0},
+        )
+    )
+    session.record(TileOutcome.of_error(other.name, error, phase="read", fingerprint=fingerprint))
+    session.write_summary()
+    session.close("finished", 3)
+    summary, listed = reports(bench)
+    assert json.loads(listed)[0]["tile_name"] == "ü\udcff"
+    assert summary["failed_tiles"][0]["reason"] == "Cannot read \\udcff."
