@@ -133,6 +133,7 @@ def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> li
             lines += _indented(f"Hint: {hint}", "      ")
     if n_failed > MAX_LISTED:
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
+    lines.append("  When the cause is mended, --retry-failed runs these again.")
     return lines
 
 

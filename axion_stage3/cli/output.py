@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 Tone = Literal["plain", "strong", "good", "warning", "bad"]
 
-_COLOURS = {"plain": None, "strong": None, "good": "green", "warning": "yellow", "bad": "red"}
-_FALLBACK_WIDTH = 80
+_STYLES: Final[dict[str, dict[str, Any]]] = {
+    "strong": {"bold": True},
+    "good": {"fg": "green"},
+    "warning": {"fg": "yellow"},
+    "bad": {"fg": "red"},
+}
+_FALLBACK_WIDTH: Final = 80
 
 
 class Output:
@@ -75,7 +80,7 @@ class Output:
         return TileProgress(self, description, total, has_bar=not self.is_quiet and is_terminal())
 
     def _say(self, text: str, tone: Tone = "plain") -> None:
-        styled = typer.style(text, fg=_COLOURS[tone], bold=True if tone == "strong" else None)
+        styled = text if tone == "plain" or not text else typer.style(text, **_STYLES[tone])
         try:
             typer.echo(styled, err=True, color=_colour_choice())
         except OSError:

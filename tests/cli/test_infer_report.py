@@ -115,11 +115,12 @@ def test_failed_tiles_with_their_reasons() -> None:
         "  - tile_000.npz",
         "      It has NaN.",
         "      Hint: Fill it.",
+        "  When the cause is mended, --retry-failed runs these again.",
     ]
     many = report.failure_lines(failures, 25)
     assert many[0] == "⚠ Warning: 25 tiles failed:"
-    assert many[-1] == "  ... and 5 more"
-    assert len(many) == 1 + 2 * report.MAX_LISTED + 1
+    assert many[-2] == "  ... and 5 more"
+    assert len(many) == 1 + 2 * report.MAX_LISTED + 2
 
 
 def test_long_reasons_are_wrapped_and_paths_stay_whole() -> None:
