@@ -7,8 +7,10 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 N_TILES = len(list((EXAMPLES / "tiles" / "opt_v2").glob("*.npz")))
