@@ -88,6 +88,11 @@ class RunFolder:
         self.s1_dir = s1_dir or self._recorded_folder("s1_dir")
         self._by_file_name: dict[Path, dict[str, Path | None]] = {}
 
+    @property
+    def load_options(self) -> LoadOptions:
+        """How the run read its tiles."""
+        return self._options
+
     def tiles(self) -> dict[str, Path]:
         """Find the output tiles, by name, sorted.
 
