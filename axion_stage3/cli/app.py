@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "infer": "axion_stage3.cli.commands.infer",
     "train": "axion_stage3.cli.commands.train",
     "evaluate": "axion_stage3.cli.commands.evaluate",
+    "stats": "axion_stage3.cli.commands.stats",
 }
 """Command name to its module, in the order of ``--help``."""
 

@@ -13,6 +13,7 @@ from axion_stage3.exporting.plotting import (
     drawing,
     new_figure,
 )
+from axion_stage3.exporting.wording import printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,17 +81,11 @@ def tile_figure(
         return as_png(figure)
 
 
-def shortened(text: str, n_letters: int) -> str:
-    """Cut a text in its middle, so that both ends of a tile's name stay to be read."""
-    if len(text) <= n_letters:
-        return text
-    n_end = max((n_letters - 1) // 2, 1)
-    return f"{text[: n_letters - 1 - n_end]}…{text[-n_end:]}"
-
-
 def _head_lines(title: str, numbers: Sequence[str], width: float) -> list[tuple[str, bool]]:
     """The heading and the numbers, wrapped; True marks the heading."""
-    lines = [(shortened(title, int(width * _LETTERS_PER_INCH * 0.8)), True)] if title else []
+    lines = (
+        [(shortened(printable(title), int(width * _LETTERS_PER_INCH * 0.8)), True)] if title else []
+    )
     line = ""
     for number in numbers:
         longer = f"{line}   ·   {number}" if line else number

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import InputError
-from axion_stage3.exporting.figures import shortened
+from axion_stage3.exporting.output_folder import make_folder
 from axion_stage3.exporting.plotting import (
     ACCENT,
     FAINT_INK,
@@ -18,9 +19,12 @@ from axion_stage3.exporting.plotting import (
     drawing,
     new_figure,
 )
+from axion_stage3.exporting.wording import counted, printable, shortened
 from axion_stage3.statistics.distributions import OUTLIER_THRESHOLD, robust_z_scores
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from axion_stage3.runs.statistics_table import StatisticsTable
@@ -44,6 +48,29 @@ _LABEL_HEIGHT: Final = 0.03
 """Height of a label, as a share of the height of the axes."""
 
 
+def write_plots(folder: Path, table: StatisticsTable) -> tuple[Path, Path]:
+    """Write ``histograms.png`` and ``scatter.png``.
+
+    Args:
+        folder: Where to; made if missing.
+        table: The statistics.
+
+    Returns:
+        The two files.
+
+    Raises:
+        InputError: The table lacks the fields that are drawn.
+        MissingExtraError: matplotlib is not installed.
+        OutputError: A file cannot be written.
+    """
+    pictures = (histograms(table), scatter(table))
+    make_folder(folder)
+    paths = (folder / "histograms.png", folder / "scatter.png")
+    for path, picture in zip(paths, pictures, strict=True):
+        write_bytes(path, picture)
+    return paths
+
+
 def histograms(table: StatisticsTable) -> bytes:
     """Draw how the main fields are spread over the tiles, with the median marked.
 
@@ -64,7 +91,9 @@ def histograms(table: StatisticsTable) -> bytes:
     n_rows = -(-len(known) // n_columns)
     with drawing():
         figure = new_figure(2.5 * n_columns, 0.4 + 1.75 * n_rows)
-        figure.suptitle(f"{_n_tiles(table)}: how each statistic is spread", **_heading(0.012))
+        figure.suptitle(
+            f"{counted(len(table.names), 'tile')}: how each statistic is spread", **_heading(0.012)
+        )
         grid = figure.subplots(n_rows, n_columns, squeeze=False)
         figure.subplots_adjust(
             left=0.035,
@@ -101,7 +130,9 @@ def scatter(table: StatisticsTable) -> bytes:
     is_outlier = scores > OUTLIER_THRESHOLD
     with drawing():
         figure = new_figure(7.0, 4.6)
-        figure.suptitle(f"{_n_tiles(table)}: brightness and change", **_heading(0.02))
+        figure.suptitle(
+            f"{counted(len(table.names), 'tile')}: brightness and change", **_heading(0.02)
+        )
         axes = figure.add_axes((0.095, 0.115, 0.875, 0.79))
         size = float(np.clip(4000 / max(len(table.names), 1), 3, 22))
         style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.7}
@@ -138,7 +169,8 @@ def _draw_histogram(axes: Any, values: NDArray[np.float64], label: str) -> None:
 def _label_outliers(axes: Any, table: StatisticsTable, scores: NDArray[np.float64]) -> None:
     """Name the farthest outliers, as far as their names do not fall on one another."""
     points = np.stack([table.columns["opt_final_mean"], table.columns["change_mean"]], axis=1)
-    places = axes.transAxes.inverted().transform(axes.transData.transform(points))
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    places = (points - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
     taken: list[float] = []
     for index in np.argsort(-scores, kind="stable"):
         is_free = all(abs(places[index, 1] - height) > _LABEL_HEIGHT for height in taken)
@@ -149,7 +181,7 @@ def _label_outliers(axes: Any, table: StatisticsTable, scores: NDArray[np.float6
         taken.append(places[index, 1])
         is_right = places[index, 0] > 0.5
         axes.annotate(
-            shortened(table.names[index].rpartition("/")[2], _NAME_LETTERS),
+            shortened(printable(table.names[index].rpartition("/")[2]), _NAME_LETTERS),
             points[index],
             xytext=(-5 if is_right else 5, 0),
             textcoords="offset points",
@@ -170,11 +202,6 @@ def _heading(left: float) -> dict[str, Any]:
         "fontweight": "bold",
         "color": INK,
     }
-
-
-def _n_tiles(table: StatisticsTable) -> str:
-    n_tiles = len(table.names)
-    return f"{n_tiles:,} tile{'' if n_tiles == 1 else 's'}"
 
 
 def _nothing_to_draw() -> InputError:

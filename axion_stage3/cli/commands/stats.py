@@ -1,0 +1,55 @@
+"""``axion-stage3 stats``: what the tiles of a run come to."""
+
+from __future__ import annotations
+
+from axion_stage3.cli import options, statistics_options
+
+
+def stats(
+    output_dir: statistics_options.RunDir,
+    against: statistics_options.Against = None,
+    recompute: statistics_options.Recompute = False,
+    top: statistics_options.Top = 10,
+    opt_v2_dir: statistics_options.RunOptV2Dir = None,
+    s1_dir: statistics_options.RunS1Dir = None,
+    csv_file: statistics_options.CsvFile = None,
+    parquet_file: statistics_options.ParquetFile = None,
+    plots_dir: statistics_options.Plots = None,
+    quiet: options.Quiet = False,
+    json_document: options.Json = False,
+) -> None:
+    """Describe the tiles of a run, or compare two runs.
+
+    Aggregate, spread of each field over the tiles, folders, the most and the
+    least changed tiles, outliers by name; with --against the tiles that differ
+    from another run.
+
+    For example:
+
+      axion-stage3 stats outputs/ --csv tiles.csv
+      axion-stage3 stats outputs/ --against outputs_timesteps_1/
+    """
+    from axion_stage3.cli.output import Output
+    from axion_stage3.cli.statistics_console import compare_with_progress, describe_with_progress
+    from axion_stage3.cli.statistics_report import comparison_text, statistics_text
+    from axion_stage3.exporting.statistics_files import write_csv, write_parquet
+    from axion_stage3.exporting.statistics_plots import write_plots
+
+    output = Output(is_quiet=quiet)
+    statistics = describe_with_progress(
+        output, output_dir, recompute=recompute, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_listed=top
+    )
+    comparison = compare_with_progress(output, output_dir, against) if against else None
+    if csv_file is not None:
+        write_csv(csv_file, statistics.table)
+    if parquet_file is not None:
+        write_parquet(parquet_file, statistics.table)
+    if plots_dir is not None:
+        write_plots(plots_dir, statistics.table)
+    if json_document:
+        compared = None if comparison is None else comparison.as_document()
+        output.document({**statistics.as_document(), "comparison": compared})
+        return
+    output.data(statistics_text(statistics))
+    if comparison is not None:
+        output.data("\n" + comparison_text(comparison, top))
