@@ -13,14 +13,14 @@ import os
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.atomic_write import LONGEST_NAME_BYTES
 from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 LONGEST_PATH_BYTES: Final = 1024
 """Longest relative path of a tile, in bytes of UTF-8."""
@@ -28,7 +28,11 @@ LONGEST_PATH_BYTES: Final = 1024
 RESERVED_NAMES: Final = frozenset(("inference_summary.npz", "tile_statistics.npz"))
 """Tiles whose statistics file would replace one of the documents of the run."""
 
+RESERVED_FOLDER: Final = "runs"
+"""Folder of the output folder that holds the records of its runs."""
+
 _SUFFIX: Final = ".npz"
+_NO_FOLDERS: Final = frozenset(("", ".", ".."))
 _SHOWN_NAMES: Final = 3
 _COMPARED_NAMES: Final = 1000
 
@@ -80,10 +84,10 @@ class Pairing:
 
 @dataclass(slots=True)
 class _Folder:
-    """The tiles found below one folder."""
+    """The tiles found below one folder: their files by name."""
 
     root: Path
-    tiles: dict[str, Path] = field(default_factory=dict)
+    tiles: dict[str, str] = field(default_factory=dict)
     refused: list[RefusedFile] = field(default_factory=list)
 
 
@@ -116,7 +120,7 @@ def find_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None = None
     used = set(partners.values())
     return Pairing(
         pairs=tuple(
-            TilePair(name, opt_v2.tiles[name], s1.tiles[partners[name]])
+            TilePair(name, Path(opt_v2.tiles[name]), Path(s1.tiles[partners[name]]))
             for name in sorted(partners)
         ),
         unmatched_opt_v2=tuple(sorted(opt_v2.tiles.keys() - partners.keys())),
@@ -140,7 +144,7 @@ def find_tiles(folder: Path, *, exclude: Sequence[Path] = ()) -> dict[str, Path]
         TileCollisionError: Two files differ only in the case of their extension.
     """
     found = _scan(folder, _inside(folder, *exclude)).tiles
-    return {name: found[name] for name in sorted(found)}
+    return {name: Path(found[name]) for name in sorted(found)}
 
 
 def name_fault(name: str) -> str | None:
@@ -152,16 +156,23 @@ def name_fault(name: str) -> str | None:
     Returns:
         The reason, or None if the name is fine.
     """
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or not parts or any(part in ("..", ".", "") for part in parts):
+    parts = name.split("/")
+    if not _NO_FOLDERS.isdisjoint(parts):
         return "its name leads out of the folder"
-    if "\\" in name or any(unicodedata.category(sign).startswith("C") for sign in name):
+    if "\\" in name or _has_control_characters(name):
         return "its name holds control characters or backslashes"
     if len(name.encode()) > LONGEST_PATH_BYTES or any(
         len(part.encode()) > LONGEST_NAME_BYTES for part in parts
     ):
         return f"its name is longer than {LONGEST_NAME_BYTES} bytes"
     return None
+
+
+def _has_control_characters(name: str) -> bool:
+    """Whether a terminal or a disk might read a name otherwise than it looks."""
+    if name.isascii():
+        return not name.isprintable()
+    return any(unicodedata.category(sign).startswith("C") for sign in name)
 
 
 def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
@@ -203,8 +214,8 @@ def _scan(root: Path, excluded: frozenset[Path]) -> _Folder:
             continue
         name = relative[: -len(_SUFFIX)] + _SUFFIX
         if name in found.tiles:
-            raise _collision(str(found.tiles[name]), entry.path, name)
-        found.tiles[name] = Path(entry.path)
+            raise _collision(found.tiles[name], entry.path, name)
+        found.tiles[name] = entry.path
     return found
 
 
@@ -241,22 +252,24 @@ def _is_link_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _file_fault(entry: os.DirEntry[str], real_root: Path) -> str | None:
+    if not entry.is_symlink() and entry.is_file():
+        return None
     if _is_link_to_folder(entry):
         return "symlinked folders are not searched"
     if not os.path.isfile(entry.path):  # noqa: PTH113 (never raises)
         return "it is not a regular file"
-    if entry.is_symlink() and not _resolved(Path(entry.path)).is_relative_to(real_root):
+    if not _resolved(Path(entry.path)).is_relative_to(real_root):
         return "it is a symlink that leads out of the folder"
     return None
 
 
-def _partners(opt_v2: Mapping[str, Path], s1: Mapping[str, Path]) -> dict[str, str]:
+def _partners(opt_v2: Collection[str], s1: Collection[str]) -> dict[str, str]:
     """The s1 name of each opt_v2 name that has one."""
-    partners = {name: name for name in opt_v2.keys() & s1.keys()}
+    partners = {name: name for name in set(opt_v2).intersection(s1)}
     n_opt_v2 = Counter(map(_file_name, opt_v2))
     n_s1 = Counter(map(_file_name, s1))
-    lone_s1 = {_file_name(name): name for name in s1.keys() - partners.keys()}
-    for name in opt_v2.keys() - partners.keys():
+    lone_s1 = {_file_name(name): name for name in s1 if name not in partners}
+    for name in set(opt_v2).difference(partners):
         file_name = _file_name(name)
         if n_opt_v2[file_name] == 1 and n_s1[file_name] == 1:
             partners[name] = lone_s1[file_name]
@@ -272,11 +285,11 @@ def _refuse_collisions(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in sorted(names):
         key = unicodedata.normalize("NFC", name).casefold()
-        if key in RESERVED_NAMES:
-            document = key.removesuffix(_SUFFIX) + ".json"
+        if key in RESERVED_NAMES or key.startswith(RESERVED_FOLDER + "/"):
             raise TileCollisionError(
-                f"The statistics of the tile {name} would replace the run's own {document}.",
-                hint="Rename this tile in both folders.",
+                f"The tile {name} would be written where the run keeps its own documents "
+                f"({', '.join(sorted(RESERVED_NAMES))} and the folder {RESERVED_FOLDER} are taken).",
+                hint="Rename this tile, or its folder, on both sides.",
                 tile_name=name,
             )
         if key in seen:
