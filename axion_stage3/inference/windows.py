@@ -51,22 +51,21 @@ class Window:
 
 
 def plan_spans(length: int, window_px: int) -> tuple[Span, ...]:
-    """Cover ``length`` pixels by windows that overlap by ``OVERLAP_PX`` or more.
+    """Cover ``length`` pixels by as few windows as possible, and these as short as possible.
 
     Args:
         length: Height or width of the tile, in pixels.
-        window_px: Wanted length of a window, a multiple of 8 and at least twice the overlap.
-            The last window is up to 7 px longer, because it starts at a multiple of 8.
+        window_px: Most pixels of a window, a multiple of 8 and at least twice the overlap.
+
+    Returns:
+        Windows in order; neighbours overlap by ``OVERLAP_PX``, starts are multiples of 8.
     """
     if length <= window_px:
         return (Span(0, length),)
     n_windows = math.ceil((length - OVERLAP_PX) / (window_px - OVERLAP_PX))
-    last_start = (length - window_px) // _STRIDE_PX * _STRIDE_PX
-    starts = [
-        i * last_start // (n_windows - 1) // _STRIDE_PX * _STRIDE_PX for i in range(n_windows)
-    ]
-    inner = (Span(start, start + window_px) for start in starts[:-1])
-    return (*inner, Span(last_start, length))
+    step = math.ceil((length - OVERLAP_PX) / n_windows / _STRIDE_PX) * _STRIDE_PX
+    starts = range(0, n_windows * step, step)
+    return tuple(Span(start, min(start + step + OVERLAP_PX, length)) for start in starts)
 
 
 def blend_weights(spans: tuple[Span, ...]) -> list[Tensor]:

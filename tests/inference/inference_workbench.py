@@ -1,0 +1,106 @@
+"""Tools that the tests of inference share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.inference.run_observer import RunObserver
+from axion_stage3.tiles.tile_loading import LoadedTile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.runs.outcome import TileOutcome
+
+TINY = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
+
+
+def lively_network(seed: int = 0, strength: float = 0.05) -> GroundingNetwork:
+    """A tiny network whose output layers are not zero, so that it changes tiles."""
+    torch.manual_seed(seed)
+    network = GroundingNetwork(TINY)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.normal_(0, strength)
+    return network
+
+
+def tile_arrays(n_tiles: int, height: int, width: int | None = None) -> tuple[Any, Any, list[str]]:
+    """A batch of plausible tiles: opt_v2, s1 and names."""
+    random = np.random.default_rng(n_tiles * 1000 + height)
+    size = (height, height if width is None else width)
+    opt_v2 = random.uniform(0.02, 0.5, (n_tiles, 4, *size)).astype(np.float32)
+    s1 = random.uniform(-25, -5, (n_tiles, 2, *size)).astype(np.float32)
+    return opt_v2, s1, [f"folder/tile_{i:03d}.npz" for i in range(n_tiles)]
+
+
+def loaded_tile(name: str, height: int = 16, width: int = 16, value: float = 0.2) -> LoadedTile:
+    """A tile of one value."""
+    opt_v2 = np.full((4, height, width), value, np.float32)
+    return LoadedTile(name, opt_v2, np.full((2, height, width), -12, np.float32))
+
+
+def read_output(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an output file."""
+    with np.load(path) as file:
+        return dict(file)
+
+
+def hashes(folder: Path, pattern: str = "*.npz") -> dict[str, str]:
+    """Relative path to hash of the files below a folder, without those that a run keeps."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob(pattern))
+        if path.is_file() and "runs" not in path.relative_to(folder).parts
+    }
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """Temporary files that were left behind."""
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def journal_lines(output_dir: Path) -> list[dict[str, Any]]:
+    """All tile outcomes in the journals."""
+    paths = sorted((output_dir / "runs").glob("journal-*.jsonl"))
+    lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    return [line for line in lines if "tile" in line]
+
+
+class Watcher(RunObserver):
+    """Keeps what it is told, and may act when a tile is done."""
+
+    def __init__(self, on_tile: Callable[[int], None] = lambda _: None) -> None:
+        self.events: list[str] = []
+        self.outcomes: list[TileOutcome] = []
+        self.warnings: list[str] = []
+        self._on_tile = on_tile
+
+    def model_loading(self, device: str) -> None:
+        self.events.append(f"loading on {device}")
+
+    def model_loaded(self, model: Any) -> None:
+        self.events.append(f"loaded {model.epoch} {model.timesteps} {model.precision}")
+
+    def pairs_found(self, pairing: Any) -> None:
+        self.events.append(f"{len(pairing.pairs)} pairs")
+
+    def tiles_planned(self, plan: Any) -> None:
+        self.events.append(f"{len(plan.to_do)} to do")
+
+    def tile_done(self, outcome: TileOutcome) -> None:
+        self.outcomes.append(outcome)
+        self._on_tile(len(self.outcomes))
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
