@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from axion_stage3.exporting.wording import counted, printable, shortened
+from axion_stage3.exporting.wording import counted, decimal, printable, shortened
 from axion_stage3.runs.run_statistics import OUTLIER_FIELDS
 from axion_stage3.statistics.accumulators import GUIDE_FIELDS
 from axion_stage3.tiles.bands import OPTICAL_BANDS
@@ -58,7 +58,7 @@ def comparison_text(comparison: RunComparison, n_listed: int) -> str:
         *(f"  {word:<{_LABEL}}{count:>10,}" for word, count in counts.items()),
     ]
     differing = [
-        (tile.tile_name, _number(tile.difference_mean), _number(tile.difference_max))
+        (tile.tile_name, decimal(tile.difference_mean), decimal(tile.difference_max))
         for tile in comparison.differences[:n_listed]
     ]
     if differing:
@@ -73,10 +73,10 @@ def _overview(statistics: RunStatistics) -> list[str]:
     aggregate = statistics.aggregate_stats
     agrees = {True: "yes, exactly", False: "NO", None: "there is no summary"}
     facts = {
-        "Mean output value": _number(aggregate["opt_final_mean"]),
-        "Mean output std": _number(aggregate["opt_final_std"]),
-        "Mean change from Stage 2": _number(aggregate["change_mean"]),
-        "Max change from Stage 2": _number(aggregate["change_max"]),
+        "Mean output value": decimal(aggregate["opt_final_mean"]),
+        "Mean output std": decimal(aggregate["opt_final_std"]),
+        "Mean change from Stage 2": decimal(aggregate["change_mean"]),
+        "Max change from Stage 2": decimal(aggregate["change_max"]),
         "Read from": statistics.table.source,
         "Agrees with the summary": agrees[statistics.agrees_with_summary],
     }
@@ -93,7 +93,7 @@ def _bands(statistics: RunStatistics) -> list[str]:
         "mean": "mean", "std": "std", "min": "min", "max": "max", "change_mean": "change",
     }  # fmt: skip
     rows = [
-        (band, *(_number(aggregate.get(f"{band}_{quantity}")) for quantity in quantities))
+        (band, *(decimal(aggregate.get(f"{band}_{quantity}")) for quantity in quantities))
         for band in OPTICAL_BANDS
         if f"{band}_mean" in aggregate
     ]
@@ -103,7 +103,7 @@ def _bands(statistics: RunStatistics) -> list[str]:
 def _spreads(statistics: RunStatistics) -> list[str]:
     spreads = statistics.distributions
     rows = [
-        (name, *(_number(getattr(spreads[name], point)) for point in _POINTS))
+        (name, *(decimal(getattr(spreads[name], point)) for point in _POINTS))
         for name in OUTLIER_FIELDS
         if name in spreads
     ]
@@ -117,7 +117,7 @@ def _folders(statistics: RunStatistics) -> list[str]:
         (
             folder.folder,
             f"{folder.aggregate_stats['n_tiles']:,}",
-            *(_number(folder.aggregate_stats[name]) for name in GUIDE_FIELDS),
+            *(decimal(folder.aggregate_stats[name]) for name in GUIDE_FIELDS),
         )
         for folder in statistics.folders
     ]
@@ -126,7 +126,7 @@ def _folders(statistics: RunStatistics) -> list[str]:
 
 
 def _ranked(title: str, tiles: Iterable[RankedTile]) -> list[str]:
-    rows = [(tile.tile_name, _number(tile.change_mean), _number(tile.change_max)) for tile in tiles]
+    rows = [(tile.tile_name, decimal(tile.change_mean), decimal(tile.change_max)) for tile in tiles]
     return _table((title, "mean", "max"), rows)
 
 
@@ -135,7 +135,7 @@ def _outliers(statistics: RunStatistics) -> list[str]:
     if not outliers:
         return []
     rows = [
-        (outlier.tile_name, outlier.field, _number(outlier.value), f"{outlier.robust_z:+.1f}")
+        (outlier.tile_name, outlier.field, decimal(outlier.value), f"{outlier.robust_z:+.1f}")
         for outlier in outliers
     ]
     heading = ("Outliers (robust |z| above 3.5)", "field", "value", "z")
@@ -171,9 +171,3 @@ def _table(
 
 def _more(n_more: int) -> list[str]:
     return [f"  ... and {n_more:,} more"] if n_more > 0 else []
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1e}" if 0 < abs(value) < 0.00005 else f"{value:.4f}"

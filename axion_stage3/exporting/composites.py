@@ -43,6 +43,14 @@ VV_RANGE_DB: Final = (-20.0, 0.0)
 VH_RANGE_DB: Final = (-27.0, -7.0)
 """Fixed display ranges of the radar in dB, wide enough for water and for towns."""
 
+_HEAT_COLOURS: Final = np.array(
+    [
+        (6, 5, 16), (48, 16, 84), (112, 28, 105), (178, 50, 88),
+        (228, 96, 52), (250, 166, 40), (252, 240, 170),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+
 _TRUE_COLOUR: Final = [OPTICAL_BANDS.index(band) for band in ("red", "green", "blue")]
 
 
@@ -127,23 +135,39 @@ def radar_composite(s1: NDArray[np.floating]) -> Rgb:
     return _as_rgb(np.stack([vv, vh, vv]), bands)
 
 
+def heat(values: NDArray[np.floating], highest: float) -> Rgb:
+    """Show amounts from none (black) over violet and orange to ``highest`` and more (pale yellow).
+
+    Args:
+        values: (H, W), not negative; pixels that are not finite become magenta.
+        highest: Amount of the brightest colour, above 0.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    amounts = np.asarray(values, dtype=np.float32)
+    places = _scaled(amounts, (0.0, highest))
+    anchors = np.linspace(0.0, 1.0, len(_HEAT_COLOURS))
+    brightness = np.stack([np.interp(places, anchors, colour) for colour in _HEAT_COLOURS.T])
+    return _as_rgb((brightness / 255.0).astype(np.float32), amounts[np.newaxis])
+
+
 def thumbnail(image: Rgb, longest_px: int) -> Rgb:
-    """Shrink a picture by averaging whole blocks of pixels; small ones are returned as they are.
+    """Shrink a picture by averaging blocks of pixels; small ones are returned as they are.
 
     Args:
         image: (H, W, 3) uint8.
-        longest_px: Longest side wanted, in pixels; the result may be a little longer.
+        longest_px: Longest side allowed, in pixels.
 
     Returns:
-        (h, w, 3) uint8.
+        (h, w, 3) uint8; a rest of pixels that fills no block is cut off, unless all are.
     """
-    factor = max(image.shape[:2]) // longest_px
-    if factor <= 1:
+    factor = -(-max(image.shape[:2]) // longest_px)
+    if factor == 1:
         return image
-    height, width = (side // factor * factor for side in image.shape[:2])
-    if not height or not width:
-        return image
-    blocks = image[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
+    rows, columns = (min(factor, side) for side in image.shape[:2])
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    blocks = image[: height * rows, : width * columns].reshape(height, rows, width, columns, 3)
     return np.asarray(blocks.mean(axis=(1, 3)).round(), dtype=np.uint8)
 
 

@@ -20,7 +20,7 @@ from axion_stage3.exporting.plotting import (
     new_figure,
 )
 from axion_stage3.exporting.wording import counted, printable, shortened
-from axion_stage3.statistics.distributions import OUTLIER_THRESHOLD, robust_z_scores
+from axion_stage3.statistics.distributions import OUTLIER_THRESHOLD, histogram, robust_z_scores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,14 +155,19 @@ def scatter(table: StatisticsTable) -> bytes:
 
 
 def _draw_histogram(axes: Any, values: NDArray[np.float64], label: str) -> None:
-    finite = values[np.isfinite(values)]
-    axes.hist(finite, bins=min(40, max(8, int(2 * np.sqrt(finite.size)))), color=ACCENT)
-    median = float(np.median(finite))
-    axes.axvline(median, color=SECOND_ACCENT, linewidth=1.2)
-    axes.set_title(f"median {median:.3g}", fontsize=7.5, color=FAINT_INK, loc="right", pad=3)
-    axes.set_xlabel(label, fontsize=7.5, labelpad=2)
+    bins = histogram(values)
     axes.spines.left.set_visible(False)
     axes.set_yticks([])
+    axes.set_xlabel(label, fontsize=7.5, labelpad=2)
+    if bins is None:
+        return
+    axes.stairs(bins.counts, bins.edges, fill=True, color=ACCENT)
+    median = float(np.nanmedian(values))
+    axes.axvline(median, color=SECOND_ACCENT, linewidth=1.2)
+    beyond = f", {bins.n_beyond:,} beyond" if bins.n_beyond else ""
+    axes.set_title(
+        f"median {median:.3g}{beyond}", fontsize=7.5, color=FAINT_INK, loc="right", pad=3
+    )
     axes.locator_params(axis="x", nbins=4)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def printable(text: str) -> str:
     """Make a text harmless on a terminal: control characters become visible escapes."""
@@ -26,3 +28,10 @@ def shortened(text: str, n_letters: int) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 tile``, ``1,200 tiles``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def decimal(value: float | None) -> str:
+    """A number with four decimals, in powers of ten if that would show nothing, ``-`` for none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.1e}" if 0 < abs(value) < 0.00005 else f"{value:.4f}"

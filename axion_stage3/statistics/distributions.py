@@ -16,6 +16,10 @@ OUTLIER_THRESHOLD: Final = 3.5
 FEWEST_VALUES: Final = 5
 """With fewer values nothing is called an outlier."""
 
+_FENCE_SIGMAS: Final = 8.0
+_MOST_BINS: Final = 40
+_FEWEST_BINS: Final = 8
+
 _PERCENTILES: Final = (5.0, 25.0, 50.0, 75.0, 95.0)
 _MAD_TO_SIGMA: Final = 1.4826
 _MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
@@ -100,3 +104,36 @@ def robust_z_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if sigma > 0.0:
         scores[is_usable] = deviations / sigma
     return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of values in bins of equal width.
+
+    Attributes:
+        edges: (bin + 1,) float64, ascending, in the unit of the values.
+        counts: (bin,) int64.
+        n_beyond: Values so far from the median that bins reaching them would show nothing else.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    n_beyond: int
+
+
+def histogram(values: NDArray[np.float64]) -> Histogram | None:
+    """Count values in 8 to 40 bins within 8 robust standard deviations of the median.
+
+    Args:
+        values: (tile,) in any unit; those that are not finite are left out.
+
+    Returns:
+        The counts; None if no value is finite.
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return None
+    near = finite[np.abs(robust_z_scores(finite)) <= _FENCE_SIGMAS]
+    n_bins = int(np.clip(2 * np.sqrt(near.size), _FEWEST_BINS, _MOST_BINS))
+    counts, edges = np.histogram(near, bins=n_bins)
+    return Histogram(edges.astype(np.float64), counts.astype(np.int64), finite.size - near.size)
