@@ -51,12 +51,14 @@ def infer(
     from axion_stage3.cli.infer_console import InferConsole, result_document
     from axion_stage3.cli.output import Output
     from axion_stage3.config import InferenceConfig, resolve_config
-    from axion_stage3.inference.grounding_run import run_inference
 
     entries = {name: given[name] for name in InferenceConfig.model_fields}
     config = resolve_config(
         InferenceConfig, entries, config_file=config_file, environ=os.environ
     ).config
+    # torch takes seconds to import: what is wrong with the options is said before.
+    from axion_stage3.inference.grounding_run import run_inference
+
     output = Output(is_quiet=quiet)
     with InferConsole(output, config) as console:
         result = run_inference(config, observer=console, command=sys.argv)
