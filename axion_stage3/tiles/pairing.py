@@ -287,8 +287,8 @@ def _refuse_collisions(names: Iterable[str]) -> None:
         key = unicodedata.normalize("NFC", name).casefold()
         if key in RESERVED_NAMES or key.startswith(RESERVED_FOLDER + "/"):
             raise TileCollisionError(
-                f"The tile {name} would be written where the run keeps its own documents "
-                f"({', '.join(sorted(RESERVED_NAMES))} and the folder {RESERVED_FOLDER} are taken).",
+                f"The tile {name} would be written where the run keeps its own documents: "
+                f"{', '.join(sorted(RESERVED_NAMES))} and the folder {RESERVED_FOLDER} are taken.",
                 hint="Rename this tile, or its folder, on both sides.",
                 tile_name=name,
             )
