@@ -86,7 +86,7 @@ TRAINING_RANGE: Final = FindingKind(
     remedy="Compare units and processing with the checkpoint's model card; look at the result.",
 )
 NO_DATA_BORDER: Final = FindingKind(
-    id="AX-T028",
+    id="AX-T026",
     severity=Severity.WARNING,
     title="Border without data",
     measured="Runs of one exact value that begin at the edge of the tile: 0, and for radar the "

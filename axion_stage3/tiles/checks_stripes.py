@@ -25,9 +25,10 @@ near (0.08 and 1.7); of tiles blurred by 2 px neither; stripes of half the stand
 radar band, one line in four, are found in all of them."""
 
 _MIN_STEP: Final = 0.5
+_MAX_DEAD_SHARE: Final = 0.5
 
 STRIPES: Final = FindingKind(
-    id="AX-T026",
+    id="AX-T027",
     severity=Severity.WARNING,
     title="Stripes along the rows or columns",
     measured="How many lines lie, along most of their length, above or below both neighbours, "
@@ -37,7 +38,7 @@ STRIPES: Final = FindingKind(
     remedy="Look at the tile with `axion-stage3 inspect-tile`; make it again without the artefact.",
 )
 DEAD_LINES: Final = FindingKind(
-    id="AX-T027",
+    id="AX-T028",
     severity=Severity.WARNING,
     title="Rows or columns of one value",
     measured="Whole rows or columns that are constant and unlike the rest of the tile.",
@@ -121,12 +122,16 @@ def check_dead_lines(
 def _dead_lines(
     values: NDArray[np.floating[Any]], spread: NDArray[np.floating[Any]]
 ) -> NDArray[np.bool_]:
-    """(band, H): which inner rows are constant and differ from the mean of living lines."""
+    """(band, H): which inner rows are constant and differ from the mean of living lines.
+
+    A band in which most rows are constant is clipped or empty; that is the matter of other checks.
+    """
     is_constant = np.asarray(values.min(axis=2) == values.max(axis=2), dtype=np.bool_)
+    is_constant[is_constant.mean(axis=1) > _MAX_DEAD_SHARE] = False
     is_constant[:, [0, -1]] = False  # lines at the edge are the matter of the no-data border
     living = np.where(is_constant, np.nan, values.mean(axis=2))
     is_dead = np.zeros_like(is_constant)
-    for band in np.flatnonzero(is_constant.any(axis=1) & ~np.isnan(living).all(axis=1)):
+    for band in np.flatnonzero(is_constant.any(axis=1)):
         step = np.abs(values[band, :, 0] - np.nanmean(living[band]))
         is_dead[band] = is_constant[band] & (step > _MIN_STEP * spread[band])
     return is_dead

@@ -306,26 +306,23 @@ def check_members(
     return findings
 
 
-def check_pair_sizes(
-    opt_v2: tuple[int, int], s1: tuple[int, int], *, is_resampled: bool = False
+def check_sizes(
+    sizes: Mapping[str, tuple[int, int]], subject: Subject = "pair", *, is_resampled: bool = False
 ) -> list[Finding]:
-    """Check that both tiles of a pair have one size.
+    """Check that tiles that belong together have one size.
 
     Args:
-        opt_v2: Height and width of the optical tile, in pixels.
-        s1: Height and width of the radar tile, in pixels.
+        sizes: Height and width in pixels, by the name of the tile, such as ``s1``.
+        subject: What the finding is about.
         is_resampled: Whether infer is told to resample s1 (``--resample-s1``).
     """
-    if opt_v2 == s1:
+    if len(set(sizes.values())) <= 1:
         return []
-    message = f"opt_v2 is {opt_v2[0]} x {opt_v2[1]} px, s1 {s1[0]} x {s1[1]} px."
+    listed = ", ".join(f"{name} is {size[0]} x {size[1]} px" for name, size in sizes.items())
     if is_resampled:
-        return [
-            SIZES_DIFFER.found(
-                "pair", message, advice="--resample-s1 resamples s1.", severity=Severity.INFO
-            )
-        ]
-    return [SIZES_DIFFER.found("pair", message)]
+        advice = "--resample-s1 resamples s1."
+        return [SIZES_DIFFER.found(subject, f"{listed}.", advice=advice, severity=Severity.INFO)]
+    return [SIZES_DIFFER.found(subject, f"{listed}.")]
 
 
 def _printable(key: str) -> str:

@@ -1,0 +1,137 @@
+"""Which files belong to a tile that was named on the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from axion_stage3.errors import InputFolderError, TileReadError
+from axion_stage3.inspection.stored_tile import LAYOUTS
+from axion_stage3.tiles.npz_reader import NpzArchive
+from axion_stage3.tiles.pairing import find_tiles, name_fault, nearest_names
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from axion_stage3.tiles.findings import Subject
+
+_SUFFIX: Final = ".npz"
+
+
+@dataclass(frozen=True, slots=True)
+class TileLocation:
+    """The files of a tile.
+
+    Attributes:
+        name: Name of the tile.
+        paths: Its files by kind of tile.
+    """
+
+    name: str
+    paths: Mapping[Subject, Path]
+
+
+def locate_tile(tile: str, folders: Mapping[Subject, Path]) -> TileLocation:
+    """Find the files of a tile.
+
+    Args:
+        tile: Path of one of its files, or its name below the folders, with or without ``.npz``.
+        folders: Folder by kind of tile; may be empty if ``tile`` is a path.
+
+    Returns:
+        Its files: those below the folders with the same relative path, else with the same file
+        name if it is there once. A path outside the folders counts as whatever its keys say.
+
+    Raises:
+        InputFolderError: A folder is missing or unreadable.
+        TileReadError: There is no such tile; the message names the nearest.
+    """
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise InputFolderError(
+                f"The folder {folder} does not exist.", hint="Check the path.", path=folder
+            )
+    path = Path(tile)
+    if not path.is_file():
+        return _below(tile_name(tile), folders)
+    for folder in folders.values():
+        relative = os.path.relpath(path.resolve(), folder.resolve())
+        if not relative.startswith(os.pardir):
+            return _below(Path(relative).as_posix(), folders)
+    own: dict[Subject, Path] = dict.fromkeys(_subjects(path), path)
+    others = {subject: folder for subject, folder in folders.items() if subject not in own}
+    found = _found(path.name, others)
+    return TileLocation(path.name, {**found, **own})
+
+
+def tile_name(text: str) -> str:
+    """The name of a tile that was given with or without ``.npz``."""
+    return text if text.lower().endswith(_SUFFIX) else text + _SUFFIX
+
+
+def _below(name: str, folders: Mapping[Subject, Path]) -> TileLocation:
+    if not folders:
+        raise _no_tile(name, Path(name).parent, _names_beside(Path(name)))
+    if name_fault(name) is not None:
+        raise TileReadError(f"The tile name {name!r} is not usable: {name_fault(name)}.")
+    found = _found(name, folders)
+    if not found:
+        folder = next(iter(folders.values()))
+        raise _no_tile(name, folder, find_tiles(folder))
+    return TileLocation(name, found)
+
+
+def _found(name: str, folders: Mapping[Subject, Path]) -> dict[Subject, Path]:
+    counterparts = {subject: _counterpart(name, folder) for subject, folder in folders.items()}
+    return {subject: path for subject, path in counterparts.items() if path is not None}
+
+
+def _counterpart(name: str, folder: Path) -> Path | None:
+    """The file of this relative path, else the only one of this file name."""
+    path = folder / name
+    if path.is_file():
+        return path
+    file_name = name.rpartition("/")[2]
+    same = [p for each, p in find_tiles(folder).items() if each.rpartition("/")[2] == file_name]
+    return same[0] if len(same) == 1 else None
+
+
+def _subjects(path: Path) -> list[Subject]:
+    """The kinds of tiles that the keys of a file allow; where none fits, the nearest."""
+    try:
+        with NpzArchive(path) as archive:
+            names = set(archive.names)
+    except TileReadError:
+        return ["opt_v2"]
+    fitting = [
+        subject
+        for subject, layouts in LAYOUTS.items()
+        if any(names.issuperset(layout.keys) for layout in layouts)
+    ]
+    if fitting:
+        return fitting
+    shared = {
+        subject: max(len(names.intersection(layout.keys)) for layout in layouts)
+        for subject, layouts in LAYOUTS.items()
+    }
+    return [max(shared, key=lambda subject: shared[subject])]
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path.parent))  # noqa: PTH208  names are wanted, not paths
+    except OSError:
+        return []
+
+
+def _no_tile(name: str, folder: Path, candidates: Collection[str]) -> TileReadError:
+    near = nearest_names(Path(name).name if len(candidates) else name, candidates)
+    return TileReadError(
+        f"There is no tile {name} in {folder}.",
+        hint=f"Nearest names there: {', '.join(near)}."
+        if near
+        else "Give the path of an NPZ file, or a name with --opt-v2-dir, --s1-dir or --output-dir.",
+        path=folder,
+    )
