@@ -187,7 +187,8 @@ class NpzArchive:
             if n_bytes > self._byte_budget:
                 raise MalformedZipError(
                     f"its arrays would take {n_bytes:,} bytes, more than the "
-                    f"{self._byte_budget:,} allowed for one tile"
+                    f"{self._byte_budget:,} allowed for one tile",
+                    hint="Cut the scene into smaller tiles.",
                 )
             return {name: self._read_array(name, header) for name, header in headers.items()}
 
@@ -211,7 +212,8 @@ class NpzArchive:
         if header.dtype is None:
             raise MalformedZipError(
                 f"{name!r} is of type {header.descr[:60]!r}; only real numbers are read "
-                "(objects, records, text and complex numbers are refused)"
+                "(objects, records, text and complex numbers are refused)",
+                hint="Store the bands as float32.",
             )
         n_claimed = self._entries[name].n_bytes - header.data_offset
         if n_claimed != header.n_data_bytes:
@@ -252,7 +254,7 @@ class NpzArchive:
         except MalformedZipError as error:
             raise TileReadError(
                 f"{where} cannot be read as NPZ: {error}.",
-                hint="Copy or make this tile again.",
+                hint=error.hint,
                 path=self._path,
             ) from None
         except OSError as error:

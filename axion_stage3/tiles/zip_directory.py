@@ -33,7 +33,16 @@ _ZIP64_EXTRA: Final = 0x0001
 
 
 class MalformedZipError(Exception):
-    """The file is not a sound ZIP; the message is the reason, without the path."""
+    """The file is not a sound ZIP of arrays; the message is the reason, without the path.
+
+    Args:
+        reason: Why, as a clause.
+        hint: What to do next.
+    """
+
+    def __init__(self, reason: str, hint: str = "Copy or make this tile again.") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class ByteSource(Protocol):

@@ -51,10 +51,16 @@ def savez(compress: bool, **arrays: np.ndarray[Any, Any]) -> bytes:
     return content.getvalue()
 
 
-def assert_refused(content: bytes, reason: str, names: list[str] | None = None) -> None:
+def assert_refused(
+    content: bytes,
+    reason: str,
+    names: list[str] | None = None,
+    hint: str = "Copy or make this tile again.",
+) -> None:
     with pytest.raises(TileReadError, match=reason) as caught:
         read_npz(content, names)
     assert "\n" not in str(caught.value)
+    assert caught.value.hint == hint
 
 
 @settings(deadline=None, max_examples=60)
@@ -175,7 +181,7 @@ def test_headers_show_what_would_be_refused() -> None:
     assert headers["f"].fortran_order
     assert not headers["a"].fortran_order
     for name in ("date", "o", "r"):
-        assert_refused(content, f"'{name}' is of type", [name])
+        assert_refused(content, f"'{name}' is of type", [name], "Store the bands as float32.")
 
 
 def test_nothing_is_unpickled() -> None:
@@ -185,7 +191,8 @@ def test_nothing_is_unpickled() -> None:
 
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
     content = zipped({"a.npy": npy_with_header(header, pickle.dumps([Bomb()]))})
-    assert_refused(content, "'a' is of type '|O'; only real numbers are read")
+    reason = r"'a' is of type '\|O'; only real numbers are read"
+    assert_refused(content, reason, hint="Store the bands as float32.")
 
 
 HOSTILE_HEADERS = {
@@ -222,7 +229,8 @@ def test_hostile_headers(header: str) -> None:
 )
 def test_types_that_are_no_plain_numbers(descr: str) -> None:
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (4,), }}"
-    assert_refused(zipped({"a.npy": npy_with_header(header, bytes(16))}), "only real numbers")
+    content = zipped({"a.npy": npy_with_header(header, bytes(16))})
+    assert_refused(content, "only real numbers", hint="Store the bands as float32.")
 
 
 @pytest.mark.parametrize(
@@ -270,9 +278,12 @@ def test_the_budget_covers_all_arrays_together_and_comes_first() -> None:
     assert set(read_npz(content, byte_budget=n_bytes)) == {"a", "b"}
     tracemalloc.start()
     try:
-        with pytest.raises(TileReadError, match="2,097,408 bytes, more than the 2,097,407"):
+        with pytest.raises(
+            TileReadError, match="2,097,408 bytes, more than the 2,097,407"
+        ) as caught:
             read_npz(content, byte_budget=n_bytes - 1)
         assert tracemalloc.get_traced_memory()[1] < zeros.nbytes
+        assert caught.value.hint == "Cut the scene into smaller tiles."
     finally:
         tracemalloc.stop()
     assert set(read_npz(content, ["a"], byte_budget=n_bytes // 2)) == {"a"}
