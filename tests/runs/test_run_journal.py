@@ -133,6 +133,7 @@ def test_later_lines_and_later_sessions_win(tmp_path: Path) -> None:
     assert record is not None
     assert record.output_bytes == 2
     with open_journal(tmp_path, session=11) as journal:
+        journal.append(written("t.npz", 4))
         journal.append(failure)
     record = read_journals(tmp_path).get("t.npz")
     assert record is not None

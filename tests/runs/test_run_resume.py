@@ -157,9 +157,25 @@ def test_an_unfinished_overwrite_goes_on_without_saying_it_again(bench: Workbenc
         assert bench.output(pair).read_bytes() == bench.content(pair, 1)
 
 
-def test_the_leave_to_overwrite_ends_with_the_run_it_was_given_to(bench: Workbench) -> None:
-    bench.run(facts(1), existing="overwrite")
-    bench.run(facts(0), existing="overwrite", stop_after=2)
+def test_outputs_that_come_back_are_still_those_of_the_other_configuration(
+    bench: Workbench,
+) -> None:
+    bench.run()
+    away = bench.output(bench.pairs[0]).rename(bench.root / "away.npz")
+    for pair in bench.pairs[1:]:
+        bench.output(pair).unlink()
+    bench.run(facts(1), stop_after=0)
+    away.rename(bench.output(bench.pairs[0]))
+    with pytest.raises(RunConflictError, match="1 output "):
+        bench.open(facts(1))
+
+
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_the_leave_to_overwrite_ends_with_the_run_it_was_given_to(
+    bench: Workbench, stop_after: int | None
+) -> None:
+    bench.run(facts(1), existing="overwrite", stop_after=stop_after)
+    bench.run(facts(0), existing="overwrite")
     with pytest.raises(RunConflictError):
         bench.open(facts(1))
 

@@ -20,13 +20,14 @@ TILES = st.integers(0, 3)
 
 
 class LifeOfAnOutputFolder(RuleBasedStateMachine):
-    """The model: which seed each finished run used, and what each output should then hold."""
+    """The model: what each output should hold, and whose leave to overwrite is still open."""
 
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.bench = Workbench(Path(self.folder.name), n_tiles=4)
         self.failing: set[str] = set()
+        self.replacing: int | None = None
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -40,13 +41,38 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
             if self.bench.output(pair).exists()
         }
 
-    @rule(seed=SEEDS, n_recorded=st.integers(0, 4), is_ahead=st.booleans())
-    def run_and_kill(self, seed: int, n_recorded: int, *, is_ahead: bool) -> None:
-        """SIGKILL after some tiles; perhaps between an output and its journal line."""
+    def open(self, seed: int, *, is_overwriting: bool, is_retrying: bool = False):
+        """Open a session, or None if it refuses; it refuses exactly when outputs would be mixed."""
+        others = self.seeds_of_outputs() - {seed}
         try:
-            session = self.bench.open(facts(seed))
+            session = self.bench.open(
+                facts(seed),
+                existing="overwrite" if is_overwriting else "resume",
+                retry_failed=is_retrying,
+            )
         except RunConflictError:
-            assert self.seeds_of_outputs() - {seed}
+            assert others
+            assert not is_overwriting
+            return None
+        assert not others or is_overwriting or self.replacing == seed
+        if is_overwriting:
+            self.replacing = seed
+        elif self.replacing != seed:
+            self.replacing = None
+        return session
+
+    @rule(
+        seed=SEEDS,
+        is_overwriting=st.booleans(),
+        n_recorded=st.integers(0, 4),
+        is_ahead=st.booleans(),
+    )
+    def run_and_kill(
+        self, seed: int, n_recorded: int, *, is_overwriting: bool, is_ahead: bool
+    ) -> None:
+        """SIGKILL after some tiles; perhaps between an output and its journal line."""
+        session = self.open(seed, is_overwriting=is_overwriting)
+        if session is None:
             return
         to_do = session.plan.to_do
         for pair in to_do[:n_recorded]:
@@ -63,21 +89,15 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
 
     @rule(seed=SEEDS, is_overwriting=st.booleans(), is_retrying=st.booleans())
     def run_to_the_end(self, seed: int, *, is_overwriting: bool, is_retrying: bool) -> None:
-        try:
-            session = self.bench.open(
-                facts(seed),
-                existing="overwrite" if is_overwriting else "resume",
-                retry_failed=is_retrying,
-            )
-        except RunConflictError:
-            assert not is_overwriting
-            assert self.seeds_of_outputs() - {seed}
+        session = self.open(seed, is_overwriting=is_overwriting, is_retrying=is_retrying)
+        if session is None:
             return
         n_left = session.plan.n_left_out
         for pair in session.plan.to_do:
             self.process(session, pair)
         summary = session.write_summary()
         session.close("finished", 0)
+        self.replacing = None
         if n_left:
             return
         known_failed = {failure["tile_name"] for failure in summary["failed_tiles"]}
