@@ -83,7 +83,7 @@ class Journal:
         """Add one outcome. Call it after the output's ``os.replace`` and fsync, never before.
 
         Raises:
-            OutputError: The line could not be written (disk full, folder gone).
+            OutputError: The line could not be written (disk full, folder gone, journal closed).
         """
         self._write(encode_outcome(outcome, time.monotonic() - self._started), must_sync=False)
 
@@ -99,8 +99,10 @@ class Journal:
         try:
             self._write(encode_line({"closed": state, "elapsed_seconds": elapsed}), must_sync=True)
         finally:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            # Locked: a thread that is late must find no descriptor, never one that was reused.
+            with self._lock:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self

@@ -98,6 +98,14 @@ def test_a_line_is_with_the_kernel_when_append_returns(tmp_path: Path) -> None:
     assert read_journals(tmp_path).sessions[0].closed == "interrupted"
 
 
+def test_a_closed_journal_takes_nothing_more(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.close("interrupted")
+    with pytest.raises(OutputError, match="cannot be written"):
+        journal.append(written("late.npz"))
+    assert len(read_journals(tmp_path)) == 0
+
+
 @pytest.mark.parametrize("n_cut", [1, 2, 30])
 def test_a_torn_last_line_is_passed_over(tmp_path: Path, n_cut: int) -> None:
     journal = open_journal(tmp_path)
