@@ -115,6 +115,7 @@ def validate_inputs(
 
 def validate_run(
     output_dir: Path,
+    options: CheckOptions | None = None,
     *,
     opt_v2_dir: Path | None = None,
     s1_dir: Path | None = None,
@@ -127,6 +128,7 @@ def validate_run(
 
     Args:
         output_dir: The output folder.
+        options: How the inputs are read; as the run read them if left out.
         opt_v2_dir: Folder of opt_v2 tiles; None for the one that the run recorded.
         s1_dir: Folder of s1 tiles; None for the one that the run recorded.
         n_workers: As for `validate_inputs`.
@@ -147,12 +149,12 @@ def validate_run(
             "--opt-v2-dir and --s1-dir.",
             path=output_dir,
         )
-    options = CheckOptions(load=folder.load_options)
+    how = CheckOptions(load=folder.load_options) if options is None else options
     return Validation(
         kind="run",
         folders={"output_dir": str(output_dir)},
         n_tiles=len(names),
-        _start=lambda: _run(_output_tasks(folder, index, names), options, n_workers, len(names)),
+        _start=lambda: _run(_output_tasks(folder, index, names), how, n_workers, len(names)),
     )
 
 

@@ -71,10 +71,9 @@ class ValidationSummary:
     n_tiles_by_worst: dict[SeverityWord, int]
     findings: tuple[FindingCount, ...]
 
-    @property
-    def worst(self) -> Severity | None:
-        """The highest severity; None if nothing was found."""
-        return max((Severity.of_word(each.severity) for each in self.findings), default=None)
+    def reaches(self, threshold: Severity) -> bool:
+        """Whether a finding is at least as severe as ``threshold``."""
+        return any(Severity.of_word(count.severity) >= threshold for count in self.findings)
 
 
 @dataclass(frozen=True, slots=True)

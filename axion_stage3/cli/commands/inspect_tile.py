@@ -1,0 +1,62 @@
+"""``axion-stage3 inspect-tile``: everything about one tile."""
+
+from __future__ import annotations
+
+from axion_stage3.cli import inspection_options, options
+
+
+def inspect_tile(
+    tile: inspection_options.Tile,
+    opt_v2_dir: inspection_options.OptV2Dir = None,
+    s1_dir: inspection_options.S1Dir = None,
+    output_dir: inspection_options.TileOutputDir = None,
+    opt_scale: options.OptScale = None,
+    s1_units: options.S1Units = None,
+    fill_invalid: options.FillInvalid = None,
+    resample_s1: options.ResampleS1 = None,
+    checkpoint: inspection_options.RangeCheckpoint = None,
+    png_file: inspection_options.Png = None,
+    json_document: options.Json = False,
+) -> None:
+    """Show what a tile holds, what is wrong with it, and what to do.
+
+    Keys, shapes, numbers and a histogram per band, findings with advice, and a
+    small picture. With --output-dir also what the run recorded about the tile,
+    and the command that runs this one tile again.
+
+    Exit code 3 where a finding is an error.
+
+    For example:
+
+      axion-stage3 inspect-tile stage2/tile_123.npz
+      axion-stage3 inspect-tile tile_123 --output-dir outputs/
+    """
+    given = {
+        "opt_scale": opt_scale,
+        "s1_units": s1_units,
+        "fill_invalid": fill_invalid,
+        "resample_s1": resample_s1,
+    }
+    from axion_stage3.atomic_write import write_bytes
+    from axion_stage3.cli.check_options import check_options
+    from axion_stage3.cli.inspection_pictures import panels_of, picture_png, terminal_picture
+    from axion_stage3.cli.inspection_report import inspection_text
+    from axion_stage3.cli.output import Output
+    from axion_stage3.inspection import tile_inspection
+    from axion_stage3.tiles.findings import Severity
+
+    inspection = tile_inspection.inspect_tile(
+        tile,
+        opt_v2_dir=opt_v2_dir,
+        s1_dir=s1_dir,
+        output_dir=output_dir,
+        options=check_options(given, checkpoint=checkpoint, output_dir=output_dir),
+    )
+    panels = panels_of(inspection.pixels)
+    if png_file is not None:
+        write_bytes(png_file, picture_png(panels))
+    if json_document:
+        Output().document(inspection.report.as_document())
+    else:
+        Output().data(inspection_text(inspection.report, terminal_picture(panels)))
+    raise SystemExit(3 if inspection.report.worst == Severity.ERROR else 0)

@@ -1,0 +1,136 @@
+"""A tile as a small picture: for the terminal, and as a PNG file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from axion_stage3.exporting.composites import (
+    common_stretch,
+    radar_composite,
+    thumbnail,
+    true_colour,
+)
+from axion_stage3.exporting.png import png_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.exporting.composites import Rgb
+    from axion_stage3.tiles.findings import Subject
+
+WIDTH: Final = 80
+_GAP: Final = 2
+_MOST_COLUMNS: Final = 38
+_SHADES: Final = " ░▒▓█"
+_LUMINANCE: Final = (0.299, 0.587, 0.114)
+_PNG_PANEL_PX: Final = 480
+_PNG_GAP_PX: Final = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """One picture beside others.
+
+    Attributes:
+        title: What it shows.
+        image: (H, W, 3) uint8.
+    """
+
+    title: str
+    image: Rgb
+
+
+def panels_of(pixels: Mapping[Subject, NDArray[np.float32]]) -> list[Panel]:
+    """Draw opt_v2, s1 and opt_final, as far as they are there.
+
+    Args:
+        pixels: (band, y, x) in reflectance or dB, by kind of tile.
+    """
+    optical = [pixels[subject] for subject in ("opt_v2", "opt_final") if subject in pixels]
+    panels = []
+    if "opt_v2" in pixels:
+        panels.append(Panel("opt_v2", true_colour(pixels["opt_v2"], common_stretch(optical))))
+    if "s1" in pixels:
+        panels.append(Panel("s1 (VV VH)", radar_composite(pixels["s1"])))
+    if "opt_final" in pixels:
+        image = true_colour(pixels["opt_final"], common_stretch(optical))
+        panels.append(Panel("opt_final", image))
+    return panels
+
+
+def terminal_picture(panels: Sequence[Panel]) -> str:
+    """The panels side by side: in colour where standard output shows it, else in shades.
+
+    Returns:
+        Lines of at most 80 columns; empty without panels.
+    """
+    if not panels:
+        return ""
+    columns = min(_MOST_COLUMNS, (WIDTH - _GAP * (len(panels) - 1)) // len(panels))
+    small = [Panel(panel.title, thumbnail(panel.image, columns)) for panel in panels]
+    titles = (" " * _GAP).join(
+        f"{panel.title[: panel.image.shape[1]]:<{panel.image.shape[1]}}" for panel in small
+    )
+    draw = _half_blocks if _shows_colour() else _shades
+    return titles.rstrip() + "\n" + draw(_side_by_side([panel.image for panel in small], _GAP))
+
+
+def picture_png(panels: Sequence[Panel]) -> bytes:
+    """The panels side by side as a PNG file, each pixel of a small tile several pixels wide."""
+    images = []
+    for panel in panels:
+        factor = max(1, _PNG_PANEL_PX // max(panel.image.shape[:2]))
+        images.append(panel.image.repeat(factor, axis=0).repeat(factor, axis=1))
+    return png_bytes(_side_by_side(images, _PNG_GAP_PX, background=255))
+
+
+def _side_by_side(images: Sequence[Rgb], gap: int, background: int = 0) -> Rgb:
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
+    joined = np.full((height, width, 3), background, dtype=np.uint8)
+    left = 0
+    for image in images:
+        joined[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + gap
+    return joined
+
+
+def _shows_colour() -> bool:
+    is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return sys.stdout.isatty() and is_wanted
+
+
+def _half_blocks(image: Rgb) -> str:
+    """Two pixels a character: the upper as the colour of the block, the lower as what is behind."""
+    from rich.color import Color
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    # Rich knows how many colours the terminal has, and takes the nearest.
+    console = Console(file=StringIO(), force_terminal=True, width=WIDTH, legacy_windows=False)
+    even = np.pad(image, ((0, image.shape[0] % 2), (0, 0), (0, 0)))
+    for upper, lower in zip(even[::2], even[1::2], strict=True):
+        line = Text()
+        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
+            style = Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below))
+            line.append("▀", style)
+        console.print(line, end="\n", no_wrap=True)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().rstrip("\n")
+
+
+def _shades(image: Rgb) -> str:
+    """Two pixels a character, by their mean brightness."""
+    even = np.pad(image, ((0, image.shape[0] % 2), (0, 0), (0, 0)), mode="edge")
+    brightness = (even @ np.array(_LUMINANCE) / 256).reshape(-1, 2, even.shape[1]).mean(axis=1)
+    levels = (brightness * len(_SHADES)).astype(int)
+    return "\n".join("".join(_SHADES[level] for level in row).rstrip() for row in levels)
