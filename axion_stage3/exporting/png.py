@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BIT_RGB: Final = (8, 2, 0, 0, 0)
 _PAETH: Final = 4
-_LEVEL: Final = 9
+_LEVEL: Final = 6
 
 
 def png_bytes(image: Rgb) -> bytes:

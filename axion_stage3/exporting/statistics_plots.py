@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from axion_stage3.runs.statistics_table import StatisticsTable
 
 HISTOGRAM_FIELDS: Final = {
-    "change_mean": "mean change from opt_v2, reflectance",
-    "change_max": "largest change from opt_v2, reflectance",
-    "ndvi_mean": "NDVI",
-    "opt_final_std": "contrast (std of opt_final), reflectance",
-    "blue_mean": "blue, reflectance",
-    "green_mean": "green, reflectance",
-    "red_mean": "red, reflectance",
-    "nir_mean": "near infrared, reflectance",
+    "change_mean": ("mean change from opt_v2", "reflectance"),
+    "change_max": ("largest change from opt_v2", "reflectance"),
+    "ndvi_mean": ("NDVI", ""),
+    "opt_final_std": ("contrast (std of opt_final)", "reflectance"),
+    "blue_mean": ("blue", "reflectance"),
+    "green_mean": ("green", "reflectance"),
+    "red_mean": ("red", "reflectance"),
+    "nir_mean": ("near infrared", "reflectance"),
 }
-"""The fields that are drawn, as far as the run has them, and what their axis says."""
+"""The fields that are drawn, as far as the run has them: quantity and unit."""
 
 _N_COLUMNS: Final = 4
 _N_LABELLED: Final = 6
@@ -84,7 +84,11 @@ def histograms(table: StatisticsTable) -> bytes:
         InputError: The table has none of the fields.
         MissingExtraError: matplotlib is not installed.
     """
-    known = {name: label for name, label in HISTOGRAM_FIELDS.items() if name in table.columns}
+    known = {
+        name: ", ".join(filter(None, words))
+        for name, words in HISTOGRAM_FIELDS.items()
+        if name in table.columns
+    }
     if not known:
         raise _nothing_to_draw()
     n_columns = min(len(known), _N_COLUMNS)

@@ -1,0 +1,257 @@
+"""What the report of a run says, gathered before a word of HTML is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from axion_stage3.errors import InputError, TileError
+from axion_stage3.exporting.run_pictures import (
+    Picture,
+    TruthScore,
+    load_truth,
+    small_pictures,
+    truth_score,
+)
+from axion_stage3.runs.journal import RUNS_FOLDER
+from axion_stage3.runs.journal_index import read_journals
+from axion_stage3.runs.run_statistics import describe
+from axion_stage3.runs.statistics_table import compute_statistics, read_statistics
+from axion_stage3.runs.summary import build_summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from axion_stage3.inspection.validation_summary import FindingCount
+    from axion_stage3.runs.run_folder import RunFolder
+    from axion_stage3.runs.run_statistics import RunStatistics
+
+N_PICTURED: Final = 6
+"""Tiles that each gallery of the report shows."""
+
+_PICTURE_PX: Final = 132
+
+
+@dataclass(frozen=True, slots=True)
+class PicturedTile:
+    """A tile in a gallery.
+
+    Attributes:
+        name: The tile.
+        pictures: What it looks like; empty if it cannot be read.
+        facts: Label and value of its numbers.
+        trouble: Why it cannot be shown, else empty.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    facts: tuple[tuple[str, float], ...]
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A few tiles that have something in common.
+
+    Attributes:
+        title: What they have in common.
+        explanation: What to make of it.
+        tiles: The tiles.
+    """
+
+    title: str
+    explanation: str
+    tiles: tuple[PicturedTile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What the report says.
+
+    Attributes:
+        manifest: What the run recorded about itself; empty if nothing is there.
+        summary: The run's summary, from the journals if the run did not end; empty if neither.
+        statistics: Of its tiles.
+        galleries: Tiles with pictures.
+        scores: Distance to the truth by tile name; empty without truth.
+        findings: What the checks found, the worst first; None if they were not run.
+    """
+
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    statistics: RunStatistics
+    galleries: tuple[Gallery, ...]
+    scores: Mapping[str, TruthScore]
+    findings: tuple[FindingCount, ...] | None
+
+
+def known_statistics(folder: RunFolder) -> RunStatistics:
+    """The statistics that a run left, or else those computed from its tiles.
+
+    Raises:
+        InputError: The folder holds neither statistics nor tiles.
+        OutputError: A journal cannot be read.
+    """
+    try:
+        table = read_statistics(folder)
+    except InputError:
+        table = compute_statistics(folder)
+    return describe(folder, table, n_listed=N_PICTURED)
+
+
+def measure_against_truth(
+    folder: RunFolder,
+    names: Iterable[str],
+    truth_dir: Path,
+    *,
+    on_tile: Callable[[], object] | None = None,
+) -> dict[str, TruthScore]:
+    """Measure tiles against the truth; those without one, or unreadable, are left out.
+
+    Args:
+        folder: The run.
+        names: The tiles.
+        truth_dir: Folder of truth tiles.
+        on_tile: Called after each tile.
+    """
+    scores = {}
+    for name in names:
+        try:
+            tile = folder.load(name)
+            truth = load_truth(folder, tile, truth_dir)
+            if truth is not None:
+                scores[name] = truth_score(tile, truth)
+        except TileError:
+            continue
+        finally:
+            if on_tile is not None:
+                on_tile()
+    return scores
+
+
+def gather_report(
+    folder: RunFolder,
+    statistics: RunStatistics,
+    *,
+    truth_dir: Path | None = None,
+    scores: Mapping[str, TruthScore] | None = None,
+    findings: Sequence[FindingCount] | None = None,
+) -> RunReport:
+    """Gather what the report says.
+
+    Args:
+        folder: The run.
+        statistics: Of its tiles.
+        truth_dir: Folder of truth tiles, for the pictures.
+        scores: Distance to the truth by tile name.
+        findings: What the checks found; None if they were not run.
+
+    Raises:
+        OutputError: A journal cannot be read.
+    """
+    scores = scores or {}
+    pick = _Picker(folder, statistics, truth_dir, scores)
+    return RunReport(
+        manifest=folder.manifest,
+        summary=folder.summary() or _summary_so_far(folder),
+        statistics=statistics,
+        galleries=tuple(gallery for gallery in pick.galleries() if gallery.tiles),
+        scores=scores,
+        findings=None if findings is None else tuple(findings),
+    )
+
+
+class _Picker:
+    """Chooses tiles worth a look and shows each of them once loaded."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        statistics: RunStatistics,
+        truth_dir: Path | None,
+        scores: Mapping[str, TruthScore],
+    ) -> None:
+        self._folder = folder
+        self._statistics = statistics
+        self._truth_dir = truth_dir
+        self._scores = scores
+        self._places = {name: place for place, name in enumerate(statistics.table.names)}
+
+    def galleries(self) -> list[Gallery]:
+        statistics = self._statistics
+        galleries = []
+        if self._scores:
+            by_error = sorted(self._scores, key=lambda name: (-self._scores[name].opt_final, name))
+            n_best = min(N_PICTURED, len(by_error) // 2)
+            galleries += [
+                self._gallery(
+                    "Worst tiles",
+                    "Farthest from the truth by the root mean square error of opt_final.",
+                    by_error[:N_PICTURED],
+                ),
+                self._gallery(
+                    "Best tiles",
+                    "Nearest to the truth.",
+                    by_error[::-1][:n_best],
+                ),
+            ]
+        most = [tile.tile_name for tile in statistics.most_changed]
+        least = [tile.tile_name for tile in statistics.least_changed if tile.tile_name not in most]
+        outliers = [outlier.tile_name for outlier in statistics.outliers]
+        galleries += [
+            self._gallery(
+                "Most changed tiles",
+                "Where opt_final differs most from opt_v2. A large change is no fault in itself: "
+                "look whether the radar supports it.",
+                most,
+            ),
+            self._gallery("Least changed tiles", "Where opt_final is nearest to opt_v2.", least),
+            self._gallery(
+                "Outliers",
+                "Tiles that stand out from the others in some statistic and are not shown above: "
+                "often cloud, snow, water or a wrong input.",
+                [name for name in outliers if name not in {*most, *least}],
+            ),
+        ]
+        if not any(gallery.tiles for gallery in galleries):
+            first = sorted(self._folder.tiles())[:N_PICTURED]
+            galleries.append(self._gallery("Tiles", "The first tiles by name.", first))
+        return galleries
+
+    def _gallery(self, title: str, explanation: str, names: Sequence[str]) -> Gallery:
+        shown = names[:N_PICTURED]
+        return Gallery(title, explanation, tuple(self._pictured(name) for name in shown))
+
+    def _pictured(self, name: str) -> PicturedTile:
+        facts = self._facts(name)
+        try:
+            tile = self._folder.load(name)
+            truth = None
+            if self._truth_dir is not None:
+                truth = load_truth(self._folder, tile, self._truth_dir)
+        except TileError as error:
+            return PicturedTile(name, (), facts, error.message)
+        return PicturedTile(name, small_pictures(tile, truth, _PICTURE_PX), facts)
+
+    def _facts(self, name: str) -> tuple[tuple[str, float], ...]:
+        row: Mapping[str, float | str] = {}
+        if name in self._places:
+            row = self._statistics.table.row(self._places[name])
+        labels = {"change_mean": "mean change", "change_max": "max change", "ndvi_mean": "NDVI"}
+        facts = [(label, row[key]) for key, label in labels.items() if key in row]
+        if name in self._scores:
+            score = self._scores[name]
+            facts.append(("RMSE", score.opt_final))
+            if score.opt_v2 is not None:
+                facts.append(("RMSE of opt_v2", score.opt_v2))
+        return tuple((label, float(value)) for label, value in facts)
+
+
+def _summary_so_far(folder: RunFolder) -> dict[str, Any]:
+    """The summary of a run that did not write one; empty if there are no journals either."""
+    index = read_journals(folder.output_dir / RUNS_FOLDER)
+    digest = folder.manifest.get("configuration_digest")
+    if not len(index) or not isinstance(digest, str):
+        return {}
+    return build_summary(index, digest)

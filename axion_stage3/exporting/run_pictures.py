@@ -1,0 +1,111 @@
+"""The tiles of a run as rows of small pictures, for reports and contact sheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from axion_stage3.exporting.composites import (
+    common_stretch,
+    heat,
+    radar_composite,
+    thumbnail,
+    true_colour,
+)
+from axion_stage3.statistics.image_quality import rmse
+from axion_stage3.tiles.tile_loading import load_optical
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.exporting.composites import Rgb
+    from axion_stage3.runs.run_folder import RunFolder, RunTile
+
+CHANGE_SHOWN: Final = 0.1
+"""Change, in reflectance, that has the brightest colour: the same for all tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One small picture.
+
+    Attributes:
+        caption: What it shows.
+        image: (h, w, 3) uint8.
+    """
+
+    caption: str
+    image: Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class TruthScore:
+    """How far a tile is from the truth, before and after.
+
+    Attributes:
+        tile_name: The tile.
+        opt_final: Root mean square error of opt_final, reflectance.
+        opt_v2: That of opt_v2; None if opt_v2 was not found.
+    """
+
+    tile_name: str
+    opt_final: float
+    opt_v2: float | None
+
+
+def load_truth(folder: RunFolder, tile: RunTile, truth_dir: Path) -> NDArray[np.float32] | None:
+    """Load the truth of a tile.
+
+    Args:
+        folder: The run.
+        tile: The tile.
+        truth_dir: Folder of truth tiles.
+
+    Returns:
+        (4, H, W) float32, reflectance; None if there is none of this name and size.
+
+    Raises:
+        TileError: It is there but cannot be read.
+    """
+    path = folder.counterpart(tile.name, truth_dir)
+    if path is None:
+        return None
+    truth = load_optical(path)
+    return truth if truth.shape == tile.opt_final.shape else None
+
+
+def truth_score(tile: RunTile, truth: NDArray[np.float32]) -> TruthScore:
+    """Measure a tile against the truth, (4, H, W) reflectance."""
+    before = None if tile.opt_v2 is None else rmse(tile.opt_v2, truth)
+    return TruthScore(tile.name, rmse(tile.opt_final, truth), before)
+
+
+def small_pictures(
+    tile: RunTile, truth: NDArray[np.float32] | None, longest_px: int
+) -> tuple[Picture, ...]:
+    """Show S1, opt_v2, opt_final, change and truth, as far as they are known.
+
+    Args:
+        tile: The tile.
+        truth: (4, H, W) reflectance, or None.
+        longest_px: Longest side of each picture, in pixels.
+    """
+    optical = {"opt_v2": tile.opt_v2, "opt_final": tile.opt_final, "truth": truth}
+    views = {caption: view for caption, view in optical.items() if view is not None}
+    stretch = common_stretch(list(views.values()))
+    images = {caption: true_colour(view, stretch) for caption, view in views.items()}
+    if tile.s1 is not None:
+        images = {"S1": radar_composite(tile.s1), **images}
+    if tile.opt_v2 is not None:
+        change = np.abs(tile.opt_final - tile.opt_v2).mean(axis=0)
+        images["change"] = heat(change, CHANGE_SHOWN)
+    order = ("S1", "opt_v2", "opt_final", "truth", "change")
+    return tuple(
+        Picture(caption, thumbnail(images[caption], longest_px))
+        for caption in order
+        if caption in images
+    )
