@@ -4,6 +4,10 @@ Reading and writing happen while other tiles are computed. What is in memory at 
 the queues, not by the number of tiles. The stages take a tile's own failures for that tile's; an
 exception that leaves a stage concerns the run, stops all threads and is raised again by ``run``.
 
+Each tile's ``stage_seconds`` say where the time went: ``read``, ``compute`` and ``write`` count
+what the threads of a stage did, ``wait_for_read`` and ``wait_for_write`` how long the network had
+to wait for tiles, or for room behind it. Together they name the bottleneck of a run.
+
 The caller's thread computes nothing: it starts, watches and ends the others, so that it is free for
 signals at any moment.
 """

@@ -84,10 +84,12 @@ class Predictor:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self._before_call = before_call
-        self._network = deepcopy(checkpoint.network).to(self.device)
-        # Weights in the precision of autocast, so that it does not cast them again at every call.
-        self._network.encoder.to(self.dtype)
-        self._network.denoiser.to(self.dtype)
+        self._network = checkpoint.network
+        if self.device.type != "cpu" or self.dtype != torch.float32:
+            self._network = deepcopy(checkpoint.network).to(self.device)
+            # Weights in autocast's precision, so that it does not cast them again at every call.
+            self._network.encoder.to(self.dtype)
+            self._network.denoiser.to(self.dtype)
 
     def predict(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from axion_stage3.tiles.tile_loading import LoadedTile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -104,3 +104,12 @@ class Watcher(RunObserver):
 
     def warned(self, message: str) -> None:
         self.warnings.append(message)
+
+
+def run_as_process(options: dict[str, Any]) -> None:
+    """Body of a child process: a run that ends the process with its exit code."""
+    import sys
+
+    from axion_stage3.inference.grounding_run import run_inference
+
+    sys.exit(run_inference(**options).exit_code)

@@ -115,9 +115,7 @@ def test_every_kind_of_running_out_of_memory_is_recognised(fault: Exception) -> 
 
 
 def test_one_tile_that_breaks_the_network_fails_alone() -> None:
-    predict = FakePredict(
-        lambda names, _: RuntimeError("boom") if "tile_5.npz" in names else None
-    )
+    predict = FakePredict(lambda names, _: RuntimeError("boom") if "tile_5.npz" in names else None)
     grounded, failed = ground_all(predict, read_tiles(16))
     assert grounded == {name: value for name, value in EXPECTED.items() if name != "tile_5.npz"}
     outcome = failed["tile_5.npz"]

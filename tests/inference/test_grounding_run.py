@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -289,9 +290,7 @@ def test_another_configuration_is_not_mixed_in(infer: Infer) -> None:
         infer(seed=1)
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
     infer: Infer, tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
@@ -319,9 +318,7 @@ def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
     assert statistics == (reference.output_dir / "tile_statistics.json").read_bytes()
 
 
-def test_a_signal_drops_a_batch_in_flight(
-    infer: Infer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_drops_a_batch_in_flight(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
     n_calls: list[int] = []
     real = Predictor._upload
 
@@ -376,10 +373,7 @@ def test_an_output_folder_that_cannot_be_made_stops_the_run(infer: Infer, tmp_pa
 def test_a_disk_that_may_be_too_small_is_announced(
     infer: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from collections import namedtuple
-
-    usage = namedtuple("usage", ["free"])
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     watcher = Watcher()
     assert infer(observer=watcher).exit_code == 0
     assert len(watcher.warnings) == 1

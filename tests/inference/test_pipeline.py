@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.tile_stages import GroundedTile, ReadTile
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.tiles.pairing import TilePair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 SIZE = PipelineSize(n_readers=2, n_workers=2, n_compute_threads=1, n_writers=2, queue_px=4 * 256)
 

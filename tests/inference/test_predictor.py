@@ -38,7 +38,9 @@ def test_one_timestep_is_the_networks_mean_bit_for_bit(
 def test_a_tile_does_not_depend_on_its_batch(predictor: Predictor, sampler: str) -> None:
     opt_v2, s1, names = tile_arrays(8, 24, 19)
     whole = predictor.predict(opt_v2, s1, names, sampler=sampler).opt_final
-    backwards = predictor.predict(opt_v2[::-1].copy(), s1[::-1].copy(), names[::-1], sampler=sampler)
+    backwards = predictor.predict(
+        opt_v2[::-1].copy(), s1[::-1].copy(), names[::-1], sampler=sampler
+    )
     torch.testing.assert_close(backwards.opt_final.flip(0), whole, rtol=0, atol=1e-5)
     for i in (0, 5):
         alone = predictor.predict(
@@ -184,9 +186,7 @@ def test_ground_takes_arrays_and_matches_the_predictor(
     np.testing.assert_allclose(grounded, expected.numpy(), rtol=0, atol=1e-5)
 
 
-def test_ground_numbers_tiles_without_names(
-    predictor: Predictor, checkpoint: Checkpoint
-) -> None:
+def test_ground_numbers_tiles_without_names(predictor: Predictor, checkpoint: Checkpoint) -> None:
     opt_v2, s1, _ = tile_arrays(2, 16)
     expected = predictor.predict(opt_v2, s1, ["0", "1"]).opt_final
     grounded = ground(opt_v2, s1, checkpoint=checkpoint, device="cpu")

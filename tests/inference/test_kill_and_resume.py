@@ -1,0 +1,97 @@
+"""Runs that are killed again and again end as if they had never been."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from inference_workbench import hashes, journal_lines, run_as_process, temporary_files
+
+from axion_stage3.inference.grounding_run import run_inference
+from axion_stage3.testing.tile_factories import write_pairs
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
+
+def start(options: dict[str, Any]) -> BaseProcess:
+    # A fork of a server that has imported torch already: quick, and without this process's threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["axion_stage3.inference.grounding_run"])
+    process = context.Process(target=run_as_process, args=(options,))
+    process.start()
+    return process
+
+
+def stop_at(process: BaseProcess, output: Path, n_outcomes: int, number: int) -> bool:
+    """Send a signal once there are so many outcomes; False if the run ended before."""
+    deadline = time.monotonic() + 120
+    while process.exitcode is None and len(journal_lines_so_far(output)) < n_outcomes:
+        assert time.monotonic() < deadline
+        process.join(0.002)
+    time.sleep(random.random() * 0.01)
+    if process.exitcode is not None:
+        return False
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    sent = time.monotonic()
+    process.join(20)
+    assert process.exitcode is not None
+    assert time.monotonic() - sent < 5
+    return process.exitcode != 0
+
+
+def journal_lines_so_far(output: Path) -> list[bytes]:
+    paths = (output / "runs").glob("journal-*.jsonl")
+    return [line for path in paths for line in path.read_bytes().splitlines() if b'"tile"' in line]
+
+
+def check_kills(
+    options: dict[str, Any], folder: Path, numbers: list[int], n_tiles: int, seed: int
+) -> None:
+    random.seed(seed)
+    write_pairs(folder, n_tiles, sizes=(24, 16, 20))
+    options |= {"opt_v2_dir": folder / "opt_v2", "s1_dir": folder / "s1"}
+    reference, output = folder / "reference", folder / "killed"
+    assert run_inference(**options, output_dir=reference).exit_code == 0
+    options["output_dir"] = output
+    n_kills = 0
+    for i, number in enumerate(numbers):
+        n_before = len(journal_lines_so_far(output))
+        n_wanted = n_before + random.randrange(max(2, 2 * n_tiles // len(numbers)))
+        n_kills += stop_at(start(options), output, n_wanted, number)
+        for name, value in hashes(output, "tile_*.npz").items():
+            assert value == hashes(reference, name)[name], (i, name)
+    assert n_kills > len(numbers) / 3
+    assert run_inference(**options).exit_code == 0
+    assert hashes(output, "*.npz") == hashes(reference, "*.npz")
+    assert hashes(output, "tile_*.json") == hashes(reference, "tile_*.json")
+    assert not temporary_files(output)
+    n_lines = len(journal_lines(output))
+    assert run_inference(**options).exit_code == 0
+    assert len(journal_lines(output)) == n_lines
+
+
+@pytest.fixture
+def options(checkpoint_path: Path) -> dict[str, Any]:
+    return {"checkpoint": checkpoint_path, "device": "cpu", "timesteps": 2, "batch_size": 4}
+
+
+def test_a_run_that_is_killed_twice_ends_as_if_it_had_not_been(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    check_kills(options, tmp_path, [signal.SIGKILL, signal.SIGTERM], 24, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_killed_fifty_times_ends_as_if_it_had_not_been(
+    options: dict[str, Any], tmp_path: Path, number: int
+) -> None:
+    check_kills(options, tmp_path, [number] * 50, 200, seed=number)
