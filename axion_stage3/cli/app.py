@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "train": "axion_stage3.cli.commands.train",
     "evaluate": "axion_stage3.cli.commands.evaluate",
     "stats": "axion_stage3.cli.commands.stats",
+    "visualize": "axion_stage3.cli.commands.visualize",
     "validate": "axion_stage3.cli.commands.validate",
     "inspect-tile": "axion_stage3.cli.commands.inspect_tile",
     "explain": "axion_stage3.cli.commands.explain",

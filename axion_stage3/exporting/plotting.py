@@ -42,6 +42,21 @@ _STYLE: Final[dict[str, Any]] = {
 }
 
 
+def require_matplotlib() -> Any:
+    """Return the module matplotlib.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return import_module("matplotlib")
+    except ImportError as error:
+        raise MissingExtraError(
+            "Pictures need matplotlib, which is not installed.",
+            hint="pip install 'axion-stage3[plots]'",
+        ) from error
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the project's style, whatever the user's matplotlibrc says.
@@ -49,13 +64,7 @@ def drawing() -> Iterator[None]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        matplotlib = import_module("matplotlib")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Figures need matplotlib, which is not installed.",
-            hint="pip install 'axion-stage3[plots]'",
-        ) from error
+    matplotlib = require_matplotlib()
     # The backend stays as it is: asking for one would load pyplot and look for a display.
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if "backend" not in k}
     with matplotlib.rc_context({**defaults, **_STYLE}), warnings.catch_warnings():

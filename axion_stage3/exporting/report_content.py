@@ -227,9 +227,7 @@ class _Picker:
         facts = self._facts(name)
         try:
             tile = self._folder.load(name)
-            truth = None
-            if self._truth_dir is not None:
-                truth = load_truth(self._folder, tile, self._truth_dir)
+            truth = load_truth(self._folder, tile, self._truth_dir)
         except TileError as error:
             return PicturedTile(name, (), facts, error.message)
         return PicturedTile(name, small_pictures(tile, truth, _PICTURE_PX), facts)

@@ -57,13 +57,15 @@ class TruthScore:
     opt_v2: float | None
 
 
-def load_truth(folder: RunFolder, tile: RunTile, truth_dir: Path) -> NDArray[np.float32] | None:
+def load_truth(
+    folder: RunFolder, tile: RunTile, truth_dir: Path | None
+) -> NDArray[np.float32] | None:
     """Load the truth of a tile.
 
     Args:
         folder: The run.
         tile: The tile.
-        truth_dir: Folder of truth tiles.
+        truth_dir: Folder of truth tiles; None if there are none.
 
     Returns:
         (4, H, W) float32, reflectance; None if there is none of this name and size.
@@ -71,7 +73,7 @@ def load_truth(folder: RunFolder, tile: RunTile, truth_dir: Path) -> NDArray[np.
     Raises:
         TileError: It is there but cannot be read.
     """
-    path = folder.counterpart(tile.name, truth_dir)
+    path = None if truth_dir is None else folder.counterpart(tile.name, truth_dir)
     if path is None:
         return None
     truth = load_optical(path)

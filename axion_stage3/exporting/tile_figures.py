@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
 _NUMBERS: Final = {
     "change_mean": "change mean {:.4f}",
-    "change_max": "max {:.4f}",
+    "change_max": "change max {:.4f}",
     "opt_final_mean": "opt_final mean {:.4f}",
-    "opt_final_std": "std {:.4f}",
+    "opt_final_std": "opt_final std {:.4f}",
     "ndvi_mean": "NDVI {:.3f}",
     "vv_mean": "VV {:.1f} dB",
     "vh_mean": "VH {:.1f} dB",
 }
+_ONE_ROW: Final = 3
+"""So few panels stand side by side."""
+
 _METRICS: Final = (
     ("RMSE {:.4f}", rmse),
     ("PSNR {:.2f} dB", psnr),
@@ -71,7 +74,7 @@ def _rows(tile: RunTile, truth: NDArray[np.float32] | None) -> list[list[Panel]]
     if tile.s1 is not None:
         upper.insert(0, radar_panel("vv", tile.s1))
         lower.insert(0, radar_panel("vh", tile.s1))
-    return [upper, lower]
+    return [upper, lower] if len(upper) + len(lower) > _ONE_ROW else [[*upper, *lower]]
 
 
 def _numbers(tile: RunTile, truth: NDArray[np.float32] | None) -> list[str]:
