@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.exporting.html_charts import histogram_chart, shares_chart
@@ -33,7 +34,12 @@ _FACTS_OF_RUN: Final = (
 )  # fmt: skip
 
 
-_DOING: Final = {"read": "read", "compute": "computed", "check": "checked", "write": "written"}
+_DOING: Final = {
+    "read": " while it was read,",
+    "compute": " while it was computed,",
+    "check": " while it was checked,",
+    "write": " while it was written,",
+}
 
 
 def key_figures(report: RunReport) -> str:
@@ -70,10 +76,11 @@ def failures(report: RunReport) -> str:
     if not failed:
         return ""
     items = "".join(
-        f"<li><h3>{escaped(tile['tile_name'])}</h3><p>{escaped(tile['reason'])}"
+        f"<li><h3>{escaped(tile.get('tile_name', ''))}</h3><p>{escaped(tile.get('reason', ''))}"
         f"{_hint(tile.get('hint', ''))}</p>"
-        f'<p class="note">{escaped(tile["outcome"])} while it was {_DOING[tile["phase"]]}, '
-        f"<code>{escaped(tile['error_code'])}</code></p></li>"
+        f'<p class="note">{escaped(tile.get("outcome", "failed"))}'
+        f"{_DOING.get(str(tile.get('phase')), '')} "
+        f"<code>{escaped(tile.get('error_code', ''))}</code></p></li>"
         for tile in failed
     )
     n_more = report.summary.get("failed_tiles_omitted", 0)
@@ -170,20 +177,24 @@ def provenance(report: RunReport) -> str:
     manifest = report.manifest
     if not manifest:
         return ""
-    configuration = manifest.get("configuration") or {}
+    configuration, versions = (
+        entry if isinstance(entry, dict) else {}
+        for entry in (manifest.get("configuration"), manifest.get("versions"))
+    )
     entries = [
         (word.replace("_", " "), str(manifest[word]))
         for word in ("state", "started_at", "finished_at", "device", "shard")
         if manifest.get(word) is not None
     ]
     entries += [
-        (name.replace("_", " "), str(configuration[name]))
+        (name, str(configuration[name]))
         for name in _FACTS_OF_RUN
         if configuration.get(name) is not None
     ]
     entries.append(("checkpoint sha256", str(manifest.get("checkpoint_sha256", ""))))
-    entries += [(name, str(word)) for name, word in (manifest.get("versions") or {}).items()]
-    command = " ".join(map(str, manifest.get("command") or ()))
+    entries += [(name, str(word)) for name, word in versions.items()]
+    words = manifest.get("command")
+    command = shlex.join(map(str, words)) if isinstance(words, list) else ""
     return section(
         "provenance",
         "How the run was made",
@@ -264,7 +275,8 @@ def _tile_rows(report: RunReport) -> Iterator[list[str]]:
     n_numbers = len(shown) + (2 if report.scores else 0)
     failed: list[Any] = report.summary.get("failed_tiles", [])
     for tile in failed:
-        yield [escaped(tile["tile_name"]), escaped(tile["outcome"]), *["-"] * n_numbers]
+        name, outcome = tile.get("tile_name", ""), tile.get("outcome", "failed")
+        yield [escaped(name), escaped(outcome), *["-"] * n_numbers]
     changes = statistics_table.columns.get("change_mean")
     order = (
         range(len(statistics_table.names)) if changes is None else (-changes).argsort(kind="stable")

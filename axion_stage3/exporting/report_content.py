@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,11 @@ N_PICTURED: Final = 6
 """Tiles that each gallery of the report shows."""
 
 _PICTURE_PX: Final = 132
+_SUMMARY_NUMBERS: Final = (
+    "total_tiles", "processed", "failed", "success_rate", "processing_time_seconds",
+    "tiles_per_second",
+)  # fmt: skip
+_MORE_NUMBERS: Final = ("skipped", "pending", "failed_tiles_omitted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,7 @@ def gather_report(
     pick = _Picker(folder, statistics, truth_dir, scores)
     return RunReport(
         manifest=folder.manifest,
-        summary=folder.summary() or _summary_so_far(folder),
+        summary=_summary(folder),
         statistics=statistics,
         galleries=tuple(gallery for gallery in pick.galleries() if gallery.tiles),
         scores=scores,
@@ -246,10 +252,42 @@ class _Picker:
         return tuple((label, float(value)) for label, value in facts)
 
 
-def _summary_so_far(folder: RunFolder) -> dict[str, Any]:
-    """The summary of a run that did not write one; empty if there are no journals either."""
+def _summary(folder: RunFolder) -> dict[str, Any]:
+    """The summary that the run wrote, or else that of its journals; empty without both."""
+    document = _checked(folder.summary())
+    if document:
+        return document
     index = read_journals(folder.output_dir / RUNS_FOLDER)
     digest = folder.manifest.get("configuration_digest")
     if not len(index) or not isinstance(digest, str):
         return {}
-    return build_summary(index, digest)
+    return _checked(build_summary(index, digest))
+
+
+def _checked(document: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The entries of a summary that the report uses; empty if those of the guide are not there.
+
+    A summary can come from another program that keeps the guide, or from an editor.
+    """
+    if document is None or not all(_is_number(document.get(name)) for name in _SUMMARY_NUMBERS):
+        return {}
+    failed = document.get("failed_tiles")
+    seconds = document.get("stage_seconds")
+    return {
+        **{name: document[name] for name in _SUMMARY_NUMBERS},
+        **{name: document[name] for name in _MORE_NUMBERS if _is_number(document.get(name))},
+        "failed_tiles": [tile for tile in _list(failed) if isinstance(tile, dict)],
+        "stage_seconds": {
+            stage: value
+            for stage, value in (seconds.items() if isinstance(seconds, dict) else ())
+            if _is_number(value)
+        },
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -24,14 +24,23 @@ _ATTRIBUTE: Final = re.compile(r"^        (\w+): (.*(?:\n            .*)*)", re.
 def schema_of(command: str) -> dict[str, Any]:
     """The JSON schema of a command's ``--json`` document.
 
-    Descriptions are those of the dataclasses' docstrings; unknown properties are not allowed.
-
     Args:
         command: A key of ``DOCUMENTS``.
     """
+    return schema_of_document(DOCUMENTS[command])
+
+
+def schema_of_document(kind: type) -> dict[str, Any]:
+    """The JSON schema of a document.
+
+    Descriptions are those of the dataclasses' docstrings; unknown properties are not allowed.
+
+    Args:
+        kind: The dataclass that the document is made from.
+    """
     from pydantic import TypeAdapter
 
-    schema = TypeAdapter(DOCUMENTS[command]).json_schema(mode="serialization")
+    schema = TypeAdapter(kind).json_schema(mode="serialization")
     for part in (schema, *schema.get("$defs", {}).values()):
         if part.get("type") == "object" and "properties" in part:
             _complete(part)

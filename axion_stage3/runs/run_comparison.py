@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,18 +53,6 @@ class RunComparison:
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     not_comparable: tuple[UnusableTile, ...]
-
-    def as_document(self) -> dict[str, Any]:
-        """The ``comparison`` of ``axion-stage3 stats --json``."""
-        return {
-            "against": str(self.second),
-            "n_equal": self.n_equal,
-            "n_different": len(self.differences),
-            "differences": [asdict(difference) for difference in self.differences],
-            "only_here": list(self.only_first),
-            "only_there": list(self.only_second),
-            "not_comparable": [asdict(tile) for tile in self.not_comparable],
-        }
 
 
 def compare_runs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-STATISTICS_SCHEMA: Final = 1
 RANKED_BY: Final = "change_mean"
 """Field by which tiles are called most and least changed."""
 
@@ -91,7 +90,7 @@ class FolderStatistics:
     """
 
     folder: str
-    aggregate_stats: Mapping[str, float | int | None]
+    aggregate_stats: dict[str, float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +121,6 @@ class RunStatistics:
     least_changed: tuple[RankedTile, ...]
     outliers: tuple[Outlier, ...]
     n_outliers: int
-
-    def as_document(self) -> dict[str, Any]:
-        """The JSON document of ``axion-stage3 stats --json`` (docs/schemas/stats.schema.json)."""
-        return {
-            "schema": STATISTICS_SCHEMA,
-            "output_dir": str(self.output_dir),
-            "source": self.table.source,
-            "n_tiles": len(self.table.names),
-            "aggregate_stats": dict(self.aggregate_stats),
-            "agrees_with_summary": self.agrees_with_summary,
-            "fields": {name: asdict(spread) for name, spread in self.distributions.items()},
-            "folders": [asdict(folder) for folder in self.folders],
-            "most_changed": [asdict(tile) for tile in self.most_changed],
-            "least_changed": [asdict(tile) for tile in self.least_changed],
-            "n_outliers": self.n_outliers,
-            "outliers": [asdict(outlier) for outlier in self.outliers],
-            "unusable": [asdict(tile) for tile in self.table.unusable],
-        }
 
 
 def run_statistics(

@@ -29,11 +29,14 @@ def stats(
       axion-stage3 stats outputs/ --csv tiles.csv
       axion-stage3 stats outputs/ --against outputs_timesteps_1/
     """
+    from dataclasses import asdict
+
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.statistics_console import compare_with_progress, describe_with_progress
     from axion_stage3.cli.statistics_report import comparison_text, statistics_text
     from axion_stage3.exporting.statistics_files import write_csv, write_parquet
     from axion_stage3.exporting.statistics_plots import write_plots
+    from axion_stage3.runs.statistics_document import statistics_document
 
     output = Output(is_quiet=quiet)
     statistics = describe_with_progress(
@@ -47,8 +50,7 @@ def stats(
     if plots_dir is not None:
         write_plots(plots_dir, statistics.table)
     if json_document:
-        compared = None if comparison is None else comparison.as_document()
-        output.document({**statistics.as_document(), "comparison": compared})
+        output.document(asdict(statistics_document(statistics, comparison)))
         return
     output.data(statistics_text(statistics))
     if comparison is not None:
