@@ -16,6 +16,7 @@ OUTLIER_THRESHOLD: Final = 3.5
 FEWEST_VALUES: Final = 5
 """With fewer values nothing is called an outlier."""
 
+_FARTHEST: Final = 1e9
 _FENCE_SIGMAS: Final = 8.0
 _MOST_BINS: Final = 40
 _FEWEST_BINS: Final = 8
@@ -90,7 +91,7 @@ def robust_z_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
         values: (tile,) in any unit.
 
     Returns:
-        (tile,) float64; 0 for values that are not finite, for fewer than `FEWEST_VALUES` finite
+        (tile,) float64, at most 1e9 in size; 0 for values that are not finite, for fewer than `FEWEST_VALUES` finite
         ones, and if all are equal.
     """
     scores = np.zeros(values.shape, dtype=np.float64)
@@ -102,7 +103,8 @@ def robust_z_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
     sizes = np.sort(np.abs(deviations))
     sigma = _MAD_TO_SIGMA * float(np.median(sizes)) or _MEAN_DEVIATION_TO_SIGMA * sizes.mean()
     if sigma > 0.0:
-        scores[is_usable] = deviations / sigma
+        with np.errstate(over="ignore"):
+            scores[is_usable] = np.clip(deviations / sigma, -_FARTHEST, _FARTHEST)
     return scores
 
 
