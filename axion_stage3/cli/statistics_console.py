@@ -25,7 +25,7 @@ def describe_with_progress(
 ) -> RunStatistics:
     """`run_statistics`, with a bar where tiles are computed."""
     if not recompute:
-        return run_statistics(output_dir, n_listed=n_listed)
+        return run_statistics(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_listed=n_listed)
     n_tiles = len(RunFolder(output_dir).tiles())
     with output.progress("Computing statistics", n_tiles) as progress:
         return run_statistics(

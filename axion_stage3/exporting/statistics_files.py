@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import MissingExtraError
@@ -47,20 +47,28 @@ def write_parquet(path: Path, table: StatisticsTable) -> None:
         MissingExtraError: pyarrow is not installed.
         OutputError: The file cannot be written.
     """
-    try:
-        pyarrow = import_module("pyarrow")
-        parquet = import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Parquet files need pyarrow, which is not installed.",
-            hint="pip install 'axion-stage3[parquet]'",
-        ) from error
+    pyarrow, parquet = require_pyarrow()
     columns = {TILE_NAME: pyarrow.array(table.names, pyarrow.string())}
     for name, values in table.columns.items():
         columns[name] = pyarrow.array(values, pyarrow.float64(), from_pandas=True)
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), buffer)
     write_bytes(path, buffer.getvalue())
+
+
+def require_pyarrow() -> tuple[Any, Any]:
+    """Return the modules pyarrow and pyarrow.parquet.
+
+    Raises:
+        MissingExtraError: They are not installed.
+    """
+    try:
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingExtraError(
+            "Parquet files need pyarrow, which is not installed.",
+            hint="pip install 'axion-stage3[parquet]'",
+        ) from error
 
 
 def _csv_pieces(table: StatisticsTable) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from axion_stage3.errors import UsageError
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.runs.statistics_table import (
     StatisticsTable,
@@ -143,10 +144,16 @@ def run_statistics(
         on_tile: Called after each tile that was recomputed.
 
     Raises:
+        UsageError: An input folder is given without ``recompute``.
         InputFolderError: A folder is not there.
         InputError: There are no statistics, or no tiles to compute them from.
         OutputError: A journal cannot be read.
     """
+    if not recompute and (opt_v2_dir or s1_dir):
+        raise UsageError(
+            "Input folders are read only where statistics are computed anew.",
+            hint="Add --recompute, or leave --opt-v2-dir and --s1-dir out.",
+        )
     folder = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
     table = compute_statistics(folder, on_tile=on_tile) if recompute else read_statistics(folder)
     return describe(folder, table, n_listed=n_listed)

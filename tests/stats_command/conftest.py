@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from axion_stage3.testing.run_factories import make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = (
     *(f"north/tile_{index:02d}.npz" for index in range(6)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from axion_stage3.statistics.distributions import distribution, histogram, robust_z_scores
 
+FEW = settings(deadline=None, max_examples=40)
 VALUES = hnp.arrays(
     np.float64,
     st.integers(1, 60),
@@ -25,6 +26,7 @@ def test_a_distribution_is_what_its_names_say() -> None:
     assert spread.std == pytest.approx(np.sqrt((101**2 - 1) / 12))
 
 
+@FEW
 @given(VALUES, st.randoms(use_true_random=False))
 def test_a_distribution_does_not_depend_on_the_order(values: np.ndarray, random: object) -> None:
     order = np.arange(values.size)
@@ -65,6 +67,7 @@ def test_few_values_have_no_outliers() -> None:
     assert not robust_z_scores(np.array([1.0, 1.1, 0.9, 50.0])).any()
 
 
+@FEW
 @given(VALUES)
 def test_scores_are_finite_for_whatever_comes(values: np.ndarray) -> None:
     scores = robust_z_scores(values)
@@ -72,6 +75,7 @@ def test_scores_are_finite_for_whatever_comes(values: np.ndarray) -> None:
     assert not scores[~np.isfinite(values)].any()
 
 
+@FEW
 @given(VALUES)
 def test_a_histogram_loses_no_value(values: np.ndarray) -> None:
     bins = histogram(values)

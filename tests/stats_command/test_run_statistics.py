@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ from axion_stage3.statistics.accumulators import RunAggregate
 from axion_stage3.testing.run_factories import make_run
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.npz_writer import write_npz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FAILED = "south/tile_03.npz"
 
@@ -106,9 +109,7 @@ def test_a_run_on_opt_v2_elsewhere_is_recomputed_with_its_folder(own_run: Path) 
     assert not without.table.names
     assert "--opt-v2-dir" in without.table.unusable[0].reason
     assert without.aggregate_stats["change_mean"] is None
-    found = run_statistics(
-        own_run, recompute=True, opt_v2_dir=moved, s1_dir=own_run.parent / "s1"
-    )
+    found = run_statistics(own_run, recompute=True, opt_v2_dir=moved, s1_dir=own_run.parent / "s1")
     assert found.aggregate_stats == recorded_aggregate(own_run)
 
 

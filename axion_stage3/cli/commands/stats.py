@@ -34,10 +34,20 @@ def stats(
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.statistics_console import compare_with_progress, describe_with_progress
     from axion_stage3.cli.statistics_report import comparison_text, statistics_text
-    from axion_stage3.exporting.statistics_files import write_csv, write_parquet
+    from axion_stage3.exporting.plotting import require_matplotlib
+    from axion_stage3.exporting.statistics_files import (
+        require_pyarrow,
+        write_csv,
+        write_parquet,
+    )
     from axion_stage3.exporting.statistics_plots import write_plots
     from axion_stage3.runs.statistics_document import statistics_document
 
+    # What is missing is said before tiles are read for minutes.
+    if parquet_file is not None:
+        require_pyarrow()
+    if plots_dir is not None:
+        require_matplotlib()
     output = Output(is_quiet=quiet)
     statistics = describe_with_progress(
         output, output_dir, recompute=recompute, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_listed=top
