@@ -79,8 +79,8 @@ def terminal_picture(panels: Sequence[Panel]) -> str:
     titles = (" " * _GAP).join(
         f"{panel.title[: panel.image.shape[1]]:<{panel.image.shape[1]}}" for panel in small
     )
-    draw = _half_blocks if _shows_colour() else _shades
-    return titles.rstrip() + "\n" + draw(_side_by_side([panel.image for panel in small], _GAP))
+    picture = _side_by_side([panel.image for panel in small], _GAP)
+    return titles.rstrip() + "\n" + (_half_blocks(picture) or _shades(picture))
 
 
 def picture_png(panels: Sequence[Panel]) -> bytes:
@@ -103,29 +103,31 @@ def _side_by_side(images: Sequence[Rgb], gap: int, background: int = 0) -> Rgb:
     return joined
 
 
-def _shows_colour() -> bool:
-    is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return sys.stdout.isatty() and is_wanted
-
-
 def _half_blocks(image: Rgb) -> str:
-    """Two pixels a character: the upper as the colour of the block, the lower as what is behind."""
+    """Two pixels a character: the upper as the colour of the block, the lower as what is behind.
+
+    Empty where standard output does not show 256 colours or more.
+    """
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return ""
     from rich.color import Color
     from rich.console import Console
     from rich.style import Style
     from rich.text import Text
 
     # Rich knows how many colours the terminal has, and takes the nearest.
-    console = Console(file=StringIO(), force_terminal=True, width=WIDTH, legacy_windows=False)
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=WIDTH, legacy_windows=False)
+    if console.color_system not in ("256", "truecolor"):
+        return ""
     even = np.pad(image, ((0, image.shape[0] % 2), (0, 0), (0, 0)))
     for upper, lower in zip(even[::2], even[1::2], strict=True):
         line = Text()
         for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
             style = Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below))
             line.append("▀", style)
-        console.print(line, end="\n", no_wrap=True)
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue().rstrip("\n")
+        console.print(line, no_wrap=True)
+    return text.getvalue().rstrip("\n")
 
 
 def _shades(image: Rgb) -> str:

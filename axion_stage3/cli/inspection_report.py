@@ -85,12 +85,12 @@ def _band_table(bands: Iterable[BandStatistics]) -> Iterator[str]:
 
 def _histogram_table(bands: Iterable[BandStatistics]) -> Iterator[str]:
     counts = f"{'NaN':>6}{'Inf':>6}{'zero':>7}{'no data':>8}"
-    yield f"  {'band':<6}{'1%':>9}  {'histogram':<24}  {'99%':<9}{counts}"
+    yield f"  {'band':<6}{'1%':>9} {'histogram':<24} {'99%':<9}{counts}"
     for band in bands:
         histogram = band.histogram
         low, high = (None, None) if histogram is None else (histogram.low, histogram.high)
         yield (
-            f"  {band.band:<6}{_level(low):>9}  {_bars(histogram):<24}  {_level(high):<9}"
+            f"  {band.band:<6}{_level(low):>9} {_bars(histogram):<24} {_level(high):<9}"
             f"{band.n_nan:>6}{band.n_infinite:>6}{band.n_zero:>7}{band.n_no_data:>8}"
         )
 
@@ -134,7 +134,9 @@ def _run(run: RunStory) -> Iterator[str]:
     else:
         outcome = run.outcome
         phase = f" in the phase {outcome.phase}" if outcome.phase else ""
-        yield f"  Outcome: {outcome.outcome}{phase}, after {outcome.seconds:.2f} s"
+        stages = ", ".join(f"{name} {s:.2f} s" for name, s in outcome.stage_seconds.items())
+        spent = f"after {outcome.seconds:.2f} s" + (f" ({stages})" if stages else "")
+        yield from indented(f"Outcome: {outcome.outcome}{phase}, {spent}", 2, 4)
         if outcome.message:
             yield from indented(f"Error {outcome.error_code}: {outcome.message}", 2, 4)
         if outcome.hint:

@@ -22,6 +22,7 @@ MAX_OUTSIDE_TRAINING_SHARE: Final = 0.2
 """Share of a band's pixels outside the training range from which it is reported."""
 
 MIN_NO_DATA_SHARE: Final = 0.005
+MIN_NO_DATA_PIXELS: Final = 32
 MIN_CLIPPED_SHARE: Final = 0.02
 _PILE_UP: Final = 3.0
 _MIN_BORDER_SHARE: Final = 0.9
@@ -90,7 +91,7 @@ NO_DATA_BORDER: Final = FindingKind(
     severity=Severity.WARNING,
     title="Border without data",
     measured="Runs of one exact value that begin at the edge of the tile: 0, and for radar the "
-    f"value of a corner; {MIN_NO_DATA_SHARE:.1%} of the pixels or more.",
+    f"value of a corner; {MIN_NO_DATA_SHARE:.1%} of the pixels or more, and {MIN_NO_DATA_PIXELS}.",
     meaning="The scene ends inside the tile. Exact zeros of radar are read as 0 dB, a very bright "
     "surface, and the network would draw one.",
     remedy="Leave tiles at the edge of the scene out, or set the border to NaN and give "
@@ -257,13 +258,17 @@ def check_clipped(
         )
         if is_clipped.any():
             worst_share = float(shares[is_clipped].max())
-            listed = ", ".join(f"{value:.4g}" for value in extremes[is_clipped])
+            concerned = _concerned(bands, is_clipped)
+            listed = ", ".join(
+                f"{band} {value:.4g}"
+                for band, value in zip(concerned, extremes[is_clipped], strict=True)
+            )
             findings.append(
                 CLIPPED.found(
                     subject,
                     f"Up to {percent(worst_share)} of the pixels sit on the {end} value "
                     f"({listed}).",
-                    bands=_concerned(bands, is_clipped),
+                    bands=concerned,
                     figures={"share": worst_share, "end": end},
                 )
             )
@@ -325,7 +330,8 @@ def check_no_data_border(
             share = float(edge_runs(is_value).mean()) if is_value.any() else 0.0
             if share > shares[index]:
                 shares[index], found_values[index] = share, value
-    is_bordered = (shares >= MIN_NO_DATA_SHARE) & (shares < 1.0)
+    least = max(MIN_NO_DATA_SHARE, MIN_NO_DATA_PIXELS / values[0].size)
+    is_bordered = (shares >= least) & (shares < 1.0)
     if not is_bordered.any():
         return []
     worst_band = int(np.argmax(np.where(is_bordered, shares, 0.0)))

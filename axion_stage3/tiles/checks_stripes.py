@@ -24,6 +24,9 @@ by 0.1, and the mean coherence is twice that of the other direction. Of 140 real
 near (0.08 and 1.7); of tiles blurred by 2 px neither; stripes of half the standard deviation of a
 radar band, one line in four, are found in all of them."""
 
+MIN_JUDGED_PX: Final = 64
+"""Shorter lines are coherent by chance too often."""
+
 _MIN_STEP: Final = 0.5
 _MAX_DEAD_SHARE: Final = 0.5
 
@@ -57,6 +60,8 @@ def check_stripes(
         bands: Names of the bands.
         subject: Which kind of tile it is.
     """
+    if min(values.shape[1:]) < MIN_JUDGED_PX:
+        return []
     coherence = {
         "columns": _line_coherence(values),
         "rows": _line_coherence(values.swapaxes(1, 2)),

@@ -52,11 +52,13 @@ def inspect_tile(
         output_dir=output_dir,
         options=check_options(given, checkpoint=checkpoint, output_dir=output_dir),
     )
-    panels = panels_of(inspection.pixels)
-    if png_file is not None:
+    output, panels = Output(), panels_of(inspection.pixels)
+    if png_file is not None and panels:
         write_bytes(png_file, picture_png(panels))
+    elif png_file is not None:
+        output.warn(f"There is no picture for {png_file}: no file of this tile can be shown.")
     if json_document:
-        Output().document(inspection.report.as_document())
+        output.document(inspection.report.as_document())
     else:
-        Output().data(inspection_text(inspection.report, terminal_picture(panels)))
+        output.data(inspection_text(inspection.report, terminal_picture(panels)))
     raise SystemExit(3 if inspection.report.worst == Severity.ERROR else 0)

@@ -1,0 +1,226 @@
+"""``axion-stage3 inspect-tile``: what it shows, how fast, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from inspection_bench import NAME, Bench
+
+from axion_stage3.cli.app import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNS_TO_TIME = 3
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    code = run(["inspect-tile", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def test_file_alone(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write(s1={"s1_vv": bench.s1[0], "s1_vh": bench.s1[1], "note": np.zeros(2)})
+
+    code, text = shown(capsys, bench.s1_dir / NAME)
+
+    assert code == 0
+    for part in ("Layout: s1_bands", "s1_vh", "96 x 96", "<f4", "36,864", "note", "AX-T011"):
+        assert part in text
+    minimum = f"{bench.s1[0].min():.4f}"
+    assert re.search(rf"vv +{minimum} ", text)
+    assert "█" in text
+
+
+def test_pair_shows_findings_with_advice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.opt_v2[:, :6, :] = np.nan
+    bench.write()
+
+    code, text = shown(
+        capsys, "tile_001", "--opt-v2-dir", bench.opt_v2_dir, "--s1-dir", bench.s1_dir
+    )
+
+    assert code == 3
+    assert "AX-T020 error: Pixels without a usable value" in text
+    assert "at the border" in text
+    assert "Give --fill-invalid" in text
+    assert f"{6 * 96:>6}" in text  # NaN per band
+    assert "\nopt_v2" in text
+    assert "s1 (VV VH)" in text
+
+
+def test_lines_fit_80_columns_and_carry_no_colour(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.opt_v2[:, :6, :] = np.nan
+    bench.write({"opt_v2": bench.opt_v2, "a_key_that_is_much_longer_than_others": np.zeros(9)})
+
+    _, text = shown(capsys, NAME, "--opt-v2-dir", bench.opt_v2_dir, "--s1-dir", bench.s1_dir)
+
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "\x1b" not in text
+
+
+def test_options_of_infer_are_heeded(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write((bench.opt_v2 * 10000).astype(np.uint16))
+    folder = ("--opt-v2-dir", bench.opt_v2_dir)
+
+    plain, text = shown(capsys, NAME, *folder)
+    scaled, _ = shown(capsys, NAME, *folder, "--opt-scale", "10000")
+
+    assert (plain, scaled) == (3, 0)
+    assert "--opt-scale 10000" in text
+
+
+def test_story_of_a_failed_tile(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run(None, opt_scale=2.5)
+
+    code, text = shown(capsys, "tile_001", "--output-dir", bench.output_dir)
+
+    assert code == 3
+    assert "Outcome: failed in the phase read" in text
+    assert "Error AX-E411: The disk coughed." in text
+    assert "Give it tea." in text
+    assert str(bench.opt_v2_dir) in text  # found through the manifest
+    command = next(line for line in text.splitlines() if "mkdir -p" in line)
+    for part in ("--opt-scale 2.5", "--timesteps 10", "--sampler 2m", "--seed 7", NAME):
+        assert part in command
+
+
+def test_story_of_a_written_tile(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run(bench.truth)
+
+    code, text = shown(capsys, NAME, "--output-dir", bench.output_dir)
+
+    assert code == 0
+    assert "Outcome: written, after 0.50 s (read 0.10 s, compute 0.40 s)" in text
+    assert f"change_max {np.abs(bench.truth - bench.opt_v2).max():.4f}" in text
+    for subject in ("opt_v2  ", "s1  ", "opt_final  "):
+        assert f"\n{subject}" in text
+
+
+def test_tile_of_which_only_the_journal_is_left(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.run(bench.truth)
+    for folder in (bench.opt_v2_dir, bench.s1_dir, bench.output_dir):
+        (folder / NAME).unlink()
+
+    code, text = shown(capsys, NAME, "--output-dir", bench.output_dir)
+
+    assert code == 3
+    assert "AX-T066" in text
+
+
+def test_output_saved_with_its_inputs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write_output({"opt_final": bench.opt_v2, "opt_v2": bench.opt_v2, "s1": bench.s1})
+
+    code, text = shown(capsys, bench.output_dir / NAME)
+
+    assert code == 0
+    assert "AX-T060" in text
+    assert "\nopt_v2" in text
+    assert "s1 (VV VH)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["no.npz"], "There is no tile no.npz"),
+        (["no.npz", "--opt-v2-dir", "{opt_v2}"], "There is no tile no.npz"),
+        (["tile_01", "--opt-v2-dir", "{opt_v2}"], "Nearest names there: tile_001.npz"),
+        (["x.npz", "--s1-dir", "nowhere"], "nowhere does not exist"),
+        (["../x.npz", "--s1-dir", "{opt_v2}"], "leads out of the folder"),
+        (["x.npz", "--output-dir", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_no_such_tile(
+    arguments: list[str], part: str, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.write()
+
+    code = run(["inspect-tile", *(each.format(opt_v2=bench.opt_v2_dir) for each in arguments)])
+
+    assert code == 4
+    assert part in " ".join(capsys.readouterr().err.split())
+
+
+def test_text_file_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.npz").write_text("dear diary")
+
+    code, text = shown(capsys, tmp_path / "notes.npz")
+
+    assert code == 3
+    assert "AX-T001" in text
+
+
+def test_png_shows_the_panels(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write()
+    png = bench.root / "tile.png"
+
+    shown(capsys, NAME, "--opt-v2-dir", bench.opt_v2_dir, "--s1-dir", bench.s1_dir, "--png", png)
+
+    data = png.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
+    assert (width, height) == (2 * 480 + 8, 480)
+
+
+def test_png_without_a_usable_pixel_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.npz").write_text("dear diary")
+    png = tmp_path / "tile.png"
+
+    code = run(["inspect-tile", str(tmp_path / "notes.npz"), "--png", str(png)])
+
+    assert code == 3
+    assert "no picture" in capsys.readouterr().err
+    assert not png.exists()
+
+
+def test_answers_in_a_moment_and_without_torch(bench: Bench) -> None:
+    bench.run(bench.truth)
+    program = (
+        "import sys, time, resource\n"
+        "from axion_stage3.cli.app import run\n"
+        f"code = run(['inspect-tile', {NAME!r}, '--output-dir', {str(bench.output_dir)!r}])\n"
+        "heavy = {'torch', 'matplotlib'} & set(sys.modules)\n"
+        "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(usage.ru_utime + usage.ru_stime, heavy, file=sys.stderr)\n"
+    )
+    seconds, wall = [], []
+    for _ in range(RUNS_TO_TIME):
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        wall.append(time.perf_counter() - started)
+        cpu, heavy = done.stderr.split(maxsplit=1)
+        assert heavy.strip() == "set()"
+        seconds.append(float(cpu))
+    # Processor time, since other programs on the machine are not the command's fault.
+    assert min(seconds) < 0.6, (seconds, wall)
+
+
+def test_json_is_the_report(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run(bench.truth)
+
+    code, text = shown(capsys, NAME, "--output-dir", bench.output_dir, "--json")
+
+    document = json.loads(text)
+    assert code == 0
+    assert [file["subject"] for file in document["files"]] == ["opt_v2", "s1", "opt_final"]
+    assert document["run"]["outcome"]["outcome"] == "written"
+    assert shlex.split(document["run"]["rerun_command"])[:2] == ["mkdir", "-p"]
+    blue = document["files"][0]["bands"][0]
+    assert blue["mean"] == pytest.approx(float(bench.opt_v2[0].mean()), rel=1e-6)
+    assert sum(blue["histogram"]["counts"]) == blue["n_pixels"] == 96 * 96

@@ -1,0 +1,231 @@
+"""Whole folders: what is found, in which order, by how many processes, and saved."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from inspection_bench import NAME, Bench, ids
+from tile_damage import DAMAGED_EVERY, DAMAGES, write_damaged_folder
+
+from axion_stage3.errors import InputError, InputFolderError, TileError, UsageError
+from axion_stage3.inspection.finding_record import TileFindings
+from axion_stage3.inspection.tile_checks import CheckOptions
+from axion_stage3.inspection.validation import MIN_PARALLEL_TILES, validate_inputs, validate_run
+from axion_stage3.inspection.validation_summary import FindingFilter, SummaryBuilder
+from axion_stage3.testing.tile_factories import write_pairs
+from axion_stage3.tiles.findings import Severity
+from axion_stage3.tiles.pairing import find_pairs
+from axion_stage3.tiles.pixel_filling import resample_bilinear
+from axion_stage3.tiles.tile_loading import LoadOptions, load_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from axion_stage3.tiles.pairing import TilePair
+
+
+def check_damaged_folder(root: Path, n_tiles: int, n_workers: int) -> None:
+    expected = write_damaged_folder(root, n_tiles)
+
+    results = list(validate_inputs(root / "opt_v2", root / "s1", n_workers=n_workers))
+
+    assert [result.tile for result in results] == sorted(expected)
+    for result in results:
+        found = ids(list(result.findings))
+        errors = {finding.id for finding in result.findings if finding.severity == "error"}
+        wanted = expected[result.tile]
+        if wanted is None:
+            assert errors == set(), result
+        else:
+            assert wanted in found, result
+            assert errors <= {wanted}, result
+    assert set(expected.values()) == {None, *DAMAGES}
+
+
+def test_every_damaged_tile_is_found(tmp_path: Path) -> None:
+    check_damaged_folder(tmp_path, 60, n_workers=1)  # 20 damaged, 40 clean
+
+
+@pytest.mark.slow
+def test_every_damaged_tile_is_found_among_300(tmp_path: Path) -> None:
+    check_damaged_folder(tmp_path, 300, n_workers=2)
+
+
+def test_what_infer_refuses_is_an_error_and_what_it_takes_is_not(tmp_path: Path) -> None:
+    write_damaged_folder(tmp_path, DAMAGED_EVERY * len(DAMAGES))
+    for options in (LoadOptions(), LoadOptions(fill_invalid=True, resample_s1=True)):
+        results = validate_inputs(tmp_path / "opt_v2", tmp_path / "s1", CheckOptions(load=options))
+        by_name = {result.tile: result for result in results}
+        for pair in find_pairs(tmp_path / "opt_v2", tmp_path / "s1").pairs:
+            errors = ids([f for f in by_name[pair.name].findings if f.severity == "error"])
+            # Read without complaint, but certainly wrong: copies and swaps.
+            refusals = errors - {"AX-T032", "AX-T043"}
+            assert bool(refusals) == _is_refused(pair, options), (pair.name, errors)
+
+
+def _is_refused(pair: TilePair, options: LoadOptions) -> bool:
+    try:
+        load_pair(pair, options)
+    except TileError:
+        return True
+    return False
+
+
+def test_processes_find_the_same_in_the_same_order(tmp_path: Path) -> None:
+    write_pairs(tmp_path, MIN_PARALLEL_TILES + 20, sizes=(16, 24))
+    for name in ("tile_03.npz", "tile_70.npz"):
+        (tmp_path / "s1" / name).write_bytes(b"not a tile")
+    folders = tmp_path / "opt_v2", tmp_path / "s1"
+
+    alone, together = (list(validate_inputs(*folders, n_workers=n)) for n in (1, 2))
+
+    assert together == alone
+    assert [result.tile for result in alone if result.findings] == ["tile_03.npz", "tile_70.npz"]
+
+
+def test_one_folder_is_checked_alone(bench: Bench) -> None:
+    bench.write(s1=np.zeros_like(bench.s1))
+
+    assert [result.findings for result in validate_inputs(bench.opt_v2_dir, None)] == [()]
+    (radar,) = validate_inputs(None, bench.s1_dir)
+    assert ids(list(radar.findings)) == {"AX-T021"}
+
+
+def test_names_without_partner_come_with_the_nearest(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3, sizes=(16,))
+    (tmp_path / "s1" / "tile_001.npz").rename(tmp_path / "s1" / "tile_0001.npz")
+
+    results = list(validate_inputs(tmp_path / "opt_v2", tmp_path / "s1"))
+
+    named = {result.tile: result for result in results if not result.is_checked}
+    assert set(named) == {"tile_001.npz", "tile_0001.npz"}
+    (finding,) = named["tile_001.npz"].findings
+    assert (finding.id, finding.severity, finding.subject) == ("AX-T014", "warning", "opt_v2")
+    assert "tile_0001.npz" in finding.message
+    assert sum(result.is_checked for result in results) == 2
+
+
+def test_folders_without_any_pair_name_every_tile(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2, sizes=(16,))
+    for path in (tmp_path / "s1").iterdir():
+        path.rename(path.with_stem(path.stem + "_S1"))
+
+    results = list(validate_inputs(tmp_path / "opt_v2", tmp_path / "s1"))
+
+    assert len(results) == 4
+    assert {(f.id, f.severity) for r in results for f in r.findings} == {("AX-T014", "error")}
+    assert "tile_000_S1.npz" in results[0].findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "word"),
+    [
+        (lambda root: validate_inputs(None, None), UsageError, "nothing to validate"),
+        (lambda root: validate_inputs(root / "no", None), InputFolderError, "no"),
+        (lambda root: validate_inputs(root, None), InputFolderError, "no NPZ file"),
+        (lambda root: validate_inputs(root, root), InputError, "No matching tile pairs found"),
+        (validate_run, InputFolderError, "no output tile"),
+        (lambda root: validate_run(root / "no"), InputFolderError, "does not exist"),
+    ],
+)
+def test_nothing_to_check_is_one_clear_error(
+    start: Callable[[Path], object], error: type[Exception], word: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=word):
+        start(tmp_path)
+
+
+def test_run_is_checked_against_inputs_of_its_options(bench: Bench) -> None:
+    bench.opt_v2 *= 10000
+    bench.run(bench.opt_v2 / np.float32(10000), opt_scale=10000.0)
+
+    assert "AX-T060" in ids(bench.run_findings())
+
+
+def test_pair_of_another_scale_is_judged_after_resampling(bench: Bench) -> None:
+    height, width = bench.s1.shape[1:]
+    bench.write(s1=resample_bilinear(bench.s1, height * 2, width * 2))
+
+    findings = bench.findings(CheckOptions(load=LoadOptions(resample_s1=True)))
+
+    assert ids(findings) == {"AX-T007"}
+
+
+def test_summary_counts_tiles_once_and_keeps_few_examples(bench: Bench) -> None:
+    bench.opt_v2[1, :4, :4] = np.nan
+    bench.write()
+    (result,) = validate_inputs(bench.opt_v2_dir, bench.s1_dir)
+    builder = SummaryBuilder()
+    for number in range(100):
+        builder.add(TileFindings(f"tile_{number}.npz", result.findings * 2))
+    builder.add(TileFindings("clean.npz"))
+    builder.add(TileFindings("alone.npz", result.findings, is_checked=False))
+
+    summary = builder.summary()
+
+    (count,) = summary.findings
+    assert (count.id, count.n_tiles, len(count.examples)) == ("AX-T020", 101, 5)
+    assert (summary.n_checked, summary.n_without_findings) == (101, 1)
+    assert summary.n_tiles_by_worst == {"error": 101}
+    assert summary.reaches(Severity.ERROR)
+
+
+def test_filter_leaves_out_what_is_not_wanted(bench: Bench) -> None:
+    bench.opt_v2[1, :4, :4] = np.nan
+    bench.write({"opt_v2": bench.opt_v2, "note": np.zeros(3)})
+    (result,) = validate_inputs(bench.opt_v2_dir, bench.s1_dir)
+
+    assert [f.id for f in result.findings] == ["AX-T020", "AX-T011"]
+    errors = FindingFilter(Severity.ERROR).apply(result)
+    others = FindingFilter(ignored={"AX-T020"}).apply(result)
+    assert [f.id for f in errors.findings] == ["AX-T020"]
+    assert [f.id for f in others.findings] == ["AX-T011"]
+
+
+def test_journal_name_may_hold_no_output(bench: Bench) -> None:
+    bench.run(None)
+
+    (result,) = validate_run(bench.output_dir)
+
+    assert result.tile == NAME
+    assert "The disk coughed." in result.findings[0].message
+    assert result.findings[0].advice == "Give it tea."
+
+
+def _degraded(truth: np.ndarray, how: str) -> np.ndarray:
+    """Simple versions of what a Stage 2 makes of the truth."""
+    if how == "blurred":
+        half = resample_bilinear(truth, truth.shape[1] // 2, truth.shape[2] // 2)
+        return resample_bilinear(half, *truth.shape[1:])
+    if how == "brighter":
+        return truth * np.float32(1.25) + np.float32(0.01)
+    noise = np.random.default_rng(0).normal(0, 0.01, truth.shape)
+    return (truth + noise).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["truth", "blurred", "brighter", "noisy"])
+def test_no_error_in_the_full_data(full_data: Path, how: str, tmp_path: Path) -> None:
+    with (full_data / "tiles.csv").open() as file:
+        wanted = {row["tile"] for row in csv.DictReader(file) if row["split"] != "extra"}
+    opt_v2_dir = full_data / "s2_truth"
+    if how != "truth":
+        opt_v2_dir = tmp_path
+        for pair in find_pairs(full_data / "s2_truth", full_data / "s1").pairs:
+            if pair.name in wanted:
+                np.savez(tmp_path / pair.name, opt_v2=_degraded(load_pair(pair).opt_v2, how))
+    warnings: Counter[str] = Counter()
+    for result in validate_inputs(opt_v2_dir, full_data / "s1", n_workers=2):
+        if result.tile in wanted and result.is_checked:
+            assert [f for f in result.findings if f.severity == "error"] == []
+            warnings.update(f.id for f in result.findings if f.severity == "warning")
+            wanted.remove(result.tile)
+    assert not wanted
+    # Real clipping and bright fields are reported; the checks of the eye stay quiet.
+    assert sum(warnings[each] for each in ("AX-T026", "AX-T027", "AX-T028", "AX-T051")) <= 2
+    assert warnings["AX-T050"] <= 2
