@@ -163,7 +163,7 @@ class _Judge:
             return "conflict"
         if record is not None and self._is_own(record):
             return self._verdict_on_own(pair, record)
-        return self._verdict_on_other(pair, record)
+        return self._verdict_on_other(pair)
 
     def output_size(self, name: str) -> int | None:
         """Size of the tile's output file, in bytes; None if it is not there."""
@@ -209,18 +209,16 @@ class _Judge:
         is_retried = size is not None and self._is_continued
         return "failed_before" if is_same and not is_retried else "do"
 
-    def _verdict_on_other(self, pair: TilePair, record: TileRecord | None) -> _Verdict:
+    def _verdict_on_other(self, pair: TilePair) -> _Verdict:
         """There is no outcome of this configuration: whose is the output, if there is one?"""
         size = self.output_size(pair.name)
         if size is None or self._policy == "go_on_overwriting":
             return "do"
         if self._policy == "skip":
             return "keep"
-        is_recorded = (
-            record is not None and record.outcome == "written" and record.output_bytes == size
-        )
-        # Unrecorded beside a session that was cut short: killed between output and journal line.
-        return "do" if self._is_continued and not is_recorded else "conflict"
+        # Beside a session that was cut short: killed between output and journal line. What others
+        # have recorded is found by the search over the whole folder.
+        return "do" if self._is_continued else "conflict"
 
 
 def _granted(policy: _Policy) -> GrantedPolicy:

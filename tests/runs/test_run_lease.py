@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,16 @@ def test_a_reused_pid_is_not_taken_for_the_holder(tmp_path: Path) -> None:
     acquire(tmp_path).release()
 
 
-def test_a_lease_of_another_machine_holds_until_it_expires(tmp_path: Path) -> None:
-    path = leave_lease(tmp_path, age_seconds=EXPIRY_SECONDS - 5)
-    with pytest.raises(RunConflictError, match="on elsewhere") as caught:
+@pytest.mark.parametrize("difference", [{"host": "elsewhere"}, {"machine": "another boot"}])
+def test_a_lease_of_another_machine_holds_until_it_expires(
+    tmp_path: Path, difference: dict[str, str]
+) -> None:
+    own = asdict(ProcessIdentity.of_this_process())
+    dead_here = {"pid": 2**31 - 1}
+    path = leave_lease(
+        tmp_path, age_seconds=EXPIRY_SECONDS - 5, **{**own, **dead_here, **difference}
+    )
+    with pytest.raises(RunConflictError, match=r"process \d+ on ") as caught:
         acquire(tmp_path)
     assert f"delete {path}" in caught.value.hint
     os.utime(path, (time.time() - EXPIRY_SECONDS - 5,) * 2)

@@ -126,6 +126,13 @@ def test_skip_keeps_what_is_there_and_makes_the_rest(bench: Workbench) -> None:
     assert (names(again), again.plan.n_skipped, again.plan.newly_skipped) == ([], 3, ())
 
 
+def test_a_skipped_tile_whose_output_is_gone_is_made(bench: Workbench) -> None:
+    bench.run()
+    bench.run(facts(1), existing="skip")
+    bench.output(bench.pairs[2]).unlink()
+    assert names(bench.run(facts(1))) == [ALL[2]]
+
+
 def test_skip_never_overwrites_even_after_a_kill(bench: Workbench) -> None:
     bench.output_dir.mkdir()
     foreign = bench.output(bench.pairs[0])

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +176,12 @@ def test_every_result_field_changes_the_fingerprint() -> None:
     digests |= {base, RunFingerprint.of({}, "d" * 64)}
     assert len(digests) == len(RESULT_FIELDS) + 2
     assert RunFingerprint.of({"batch_size": 8, "io_threads": 4}, CHECKPOINT) == base
+
+
+def test_tiles_that_share_their_files_have_fingerprints_of_their_own(bench: Workbench) -> None:
+    fingerprint = RunFingerprint.of({}, CHECKPOINT)
+    pair = bench.pairs[0]
+    assert fingerprint.of_pair(replace(pair, name="other.npz")) != fingerprint.of_pair(pair)
 
 
 def test_result_fields_are_options_of_the_run() -> None:
