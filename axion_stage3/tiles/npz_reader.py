@@ -47,7 +47,7 @@ DEFAULT_BYTE_BUDGET: Final = 2 << 30
 _InflateError: Final = cast("type[Exception]", isal_zlib.error)
 _RAW_DEFLATE: Final = -15
 _MAX_DEFLATE_RATIO: Final = 1032
-_MAX_STORED_OVERHEAD: Final = 1 << 16
+_MAX_OVERHEAD_BYTES: Final = 1 << 16
 _PROBE_BYTES: Final = 512
 _PROBE_COMPRESSED_BYTES: Final = 1 << 14
 
@@ -307,11 +307,16 @@ def _check_claims(entry: ZipEntry) -> None:
         raise MalformedZipError(f"{entry.name!r} is encrypted")
     if entry.method not in (STORED, DEFLATED):
         raise MalformedZipError(f"{entry.name!r} is compressed in a way NPZ does not use")
-    largest = entry.compressed_bytes
-    if entry.method == DEFLATED:
-        largest *= _MAX_DEFLATE_RATIO
-    overhead = entry.n_bytes // 1000 + _MAX_STORED_OVERHEAD if entry.method == DEFLATED else 0
-    if not entry.compressed_bytes - overhead <= entry.n_bytes <= largest:
+    if entry.method == STORED:
+        is_possible = entry.compressed_bytes == entry.n_bytes
+    else:
+        # Codes have at most 15 bits for a byte: twice the size is more than any writer needs.
+        most_compressed = 2 * entry.n_bytes + _MAX_OVERHEAD_BYTES
+        is_possible = (
+            entry.compressed_bytes <= most_compressed
+            and entry.n_bytes <= _MAX_DEFLATE_RATIO * entry.compressed_bytes
+        )
+    if not is_possible:
         raise MalformedZipError(
             f"{entry.name!r} claims {entry.n_bytes:,} bytes in {entry.compressed_bytes:,}"
         )

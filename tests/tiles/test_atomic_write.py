@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,6 +137,22 @@ def test_a_failing_source_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_bytes(tmp_path / "a", pieces())
     assert names_in(tmp_path) == []
+
+
+def test_descriptors_are_closed_when_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+    real_open, real_close = os.open, os.close
+    monkeypatch.setattr(
+        atomic_write.os, "open", lambda *args: opened.append(real_open(*args)) or opened[-1]
+    )
+    monkeypatch.setattr(atomic_write.os, "close", lambda fd: closed.append(fd) or real_close(fd))
+    for piece in ("no bytes", b"bytes"):
+        with pytest.raises(TypeError) if isinstance(piece, str) else nullcontext():
+            write_bytes(tmp_path / "a", [piece])  # type: ignore[list-item]
+    assert len(opened) == 3
+    assert closed == opened
 
 
 def test_disk_full_says_so_and_what_to_do(tmp_path: Path, faulty_os: FaultyOs) -> None:

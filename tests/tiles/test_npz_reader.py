@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from isal import isal_zlib
 
 from axion_stage3.errors import AxionError, TileReadError
 from axion_stage3.testing.tile_factories import make_tile
@@ -211,6 +213,8 @@ HOSTILE_HEADERS = {
     "more": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'x': 1, }",
     "order": "{'descr': '<f4', 'fortran_order': (1,), 'shape': (4,), }",
     "shape a word": "{'descr': '<f4', 'fortran_order': False, 'shape': True, }",
+    "no start": "'descr': '<f4', 'fortran_order': False, 'shape': (4,), }",
+    "no end": "{'descr': '<f4', 'fortran_order': False, 'shape': (4,)",
     "no dict": "('<f4', False, (4,))",
     "empty": "",
     "other": "\x00\xff" * 30,
@@ -262,6 +266,33 @@ def test_a_claim_beyond_what_deflate_can_hold_takes_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_stored_member_must_have_its_size() -> None:
+    content = bytearray(zipped({"a.npy": npy(OPT)}, zipfile.ZIP_STORED))
+    at = content.rfind(b"PK\x01\x02") + 24
+    content[at : at + 4] = struct.pack("<I", len(npy(OPT)) - 1)
+    assert_refused(bytes(content), "'a.npy' claims 65,663 bytes in 65,664")
+
+
+def test_more_compressed_bytes_than_deflate_can_need_are_not_read() -> None:
+    content = zipped({"a.npy": npy(np.zeros(0, np.float32))})
+    start, directory = 30 + len("a.npy"), content.rfind(b"PK\x01\x02")
+    empty_blocks = b"\x00\x00\x00\xff\xff" * 14_000
+    bent = bytearray(content[:start] + empty_blocks + content[start:])
+    at = directory + len(empty_blocks)
+    bent[at + 20 : at + 24] = struct.pack("<I", at - start)
+    bent[-6:-2] = struct.pack("<I", at)
+    assert_refused(bytes(bent), f"'a.npy' claims 128 bytes in {at - start:,}")
+
+
+def test_inefficient_deflate_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).normal(0.2, 0.05, 1 << 17).astype(np.float32)
+    static_codes = isal_zlib.compressobj(0, isal_zlib.DEFLATED, -15)
+    monkeypatch.setattr(zlib, "compressobj", lambda *_: static_codes)
+    content = zipped({"a.npy": npy(noise)})
+    assert len(content) > 1.15 * noise.nbytes
+    np.testing.assert_array_equal(read_npz(content)["a"], noise)
 
 
 def test_honest_zeros_are_read_although_they_compress_a_thousandfold() -> None:
@@ -400,7 +431,7 @@ def test_a_file_that_shrinks_meanwhile(tmp_path: Path) -> None:
     path.write_bytes(zipped({"a.npy": npy(OPT)}, zipfile.ZIP_STORED))
     with NpzArchive(path) as archive:
         os.truncate(path, 100)
-        with pytest.raises(TileReadError, match="cut short"):
+        with pytest.raises(TileReadError, match="cut short while it was being read"):
             archive.read(["a"])
 
 

@@ -120,6 +120,15 @@ def test_real_pixels_are_deflated_and_noise_is_stored() -> None:
     assert headers["zeros"].compressed_bytes < headers["zeros"].n_bytes // 100
 
 
+def test_the_records_say_the_same_on_every_day_and_system() -> None:
+    with zipfile.ZipFile(io.BytesIO(packed({"a": np.zeros(3)}, {"b": "a"}))) as archive:
+        for info in archive.infolist():
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            assert (info.create_system, info.create_version, info.extract_version) == (3, 20, 20)
+            assert info.external_attr >> 16 == 0o100644
+            assert info.flag_bits == 0
+
+
 def test_file_and_its_size(tmp_path: Path) -> None:
     opt = make_tile(2).opt_v2
     path = tmp_path / "a.npz"
