@@ -88,7 +88,7 @@ def check_same_place(
         return [
             SHIFTED.found(
                 "pair",
-                f"opt_v2 lies {_displacement(down, right)} of s1.",
+                f"opt_v2 lies {_displacement(down, right)} than s1.",
                 figures={"rows_px": down, "columns_px": right, **figures},
             )
         ]
@@ -172,9 +172,9 @@ def _centre(bands: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 def _displacement(down: int, right: int) -> str:
     parts = []
     if down:
-        parts.append(f"{abs(down)} px {'below' if down > 0 else 'above'}")
+        parts.append(f"{abs(down)} px {'lower' if down > 0 else 'higher'}")
     if right:
-        parts.append(f"{abs(right)} px to the {'right' if right > 0 else 'left'}")
+        parts.append(f"{abs(right)} px further {'right' if right > 0 else 'left'}")
     return " and ".join(parts)
 
 
