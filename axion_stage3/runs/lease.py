@@ -6,9 +6,10 @@ it rests on is only that exclusive creation (``O_CREAT | O_EXCL``) is atomic.
 *Taking it.* Leases and journals carry session numbers. A run lists them; if a conflicting lease is
 held by a living run it refuses. Else it creates the file with the next number, exclusively, and
 then looks once more: whoever sees another living lease beside its own withdraws. Because each
-looks after creating, two runs can never both believe that they hold the folder; because the number
-is taken from the list that was judged, two runs that start together meet on one file name, and
-exactly one gets it. Only the winner removes dead leases.
+looks after creating (which also makes network file systems read the folder afresh), two runs can
+never both believe that they hold it; because the number is taken from the list that was judged, two
+runs that start together meet on one file name, and exactly one gets it. Only the winner removes
+dead leases.
 
 *Is the other one alive?* On the same machine (same host name, boot and process namespace) its
 process is asked for, by pid and start time: a dead holder is succeeded at once, and a living one
@@ -163,7 +164,7 @@ class Lease:
                 if _create(path, claim):
                     _look_again(runs_folder, path, claim)
                     return cls(path, session, claim.token)
-        except RunConflictError:
+        except OutputError:
             raise
         except OSError as error:
             raise _lease_error(runs_folder, error) from error
