@@ -1,12 +1,11 @@
 """The grounding network: a heavy encoder once per tile, a light denoiser per step.
 
     n(x)      = sign(x) sqrt|x|                        reflectance to network space, invertible
-    mean      = n^-1( n(opt_v2) + gate * correction )  minimum-error answer (``--timesteps 1``)
+    mean      = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
     residual  = W highpass(x0 - mean) / scale          the detail that the mean could not know
     opt_final = mean + highpass( scale * W^-1 residual )
 
-``gate`` (0..1) is the evidence against opt_v2, decided on a coarse grid; ``scale`` is the predicted
-spread of the detail. Both are near 0 where nothing speaks against opt_v2, so that identity is easy.
+``scale`` is the predicted spread of the detail, near 0 where nothing speaks against opt_v2.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 _PACK = 2
 _STRIDE = 8
-_LOG_SCALE_RANGE = (-7.0, 2.0)
+_LOG_SCALE_RANGE = (-5.0, 2.0)
 _FEATURE_LIMIT = 6.0
 _NOISE_FREQUENCIES = 8
 
@@ -130,7 +129,6 @@ class Encoder(nn.Module):
         self.down_middle = _blocks(middle, down_middle)
         self.to_coarse = nn.Conv2d(middle, coarse, 2, stride=2)
         self.bottom = _blocks(coarse, bottom)
-        self.gate = nn.Conv2d(coarse, 1, 3, padding=1)
         self.from_coarse = nn.ConvTranspose2d(coarse, middle, 2, stride=2)
         self.up_middle = _blocks(middle, up_middle)
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
@@ -140,18 +138,15 @@ class Encoder(nn.Module):
         self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
 
-    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (correction and log-scale (B, 5, y, x), gate (B, 1, y, x), condition)."""
+    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return correction and log-scale, (B, 5, y, x), and the denoiser's condition."""
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
         coarse = self.bottom(self.to_coarse(middle))
-        gate = F.interpolate(self.gate(coarse), scale_factor=float(_STRIDE), mode="bilinear")
         middle = self.up_middle(middle + self.from_coarse(coarse))
         fine = self.up_fine(fine + self.from_middle(middle))
-        return F.pixel_shuffle(self.head(fine), _PACK), gate, self.condition(fine)
+        return F.pixel_shuffle(self.head(fine), _PACK), self.condition(fine)
 
 
 class ResidualDenoiser(nn.Module):
@@ -263,12 +258,13 @@ class GroundingNetwork(nn.Module):
             ],
             dim=1,
         ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
-        heads, gate, features = self.encoder(_pack(_pad(normalised)))
+        heads, features = self.encoder(_pack(_pad(normalised)))
         heads = heads[..., :height, :width].float()
-        gate = gate[..., :height, :width].float().sigmoid()
-        correction = gate * heads[:, :4] * _per_band(self.optical_std)
+        correction = heads[:, :4] * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
-        scale = heads[:, 4:].clamp(*_LOG_SCALE_RANGE).exp()
+        # Bounded by a sigmoid, not a clamp: its slope never vanishes, so a wild step can be undone.
+        lowest, highest = _LOG_SCALE_RANGE
+        scale = (lowest + (highest - lowest) * heads[:, 4:].sigmoid()).exp()
         return Encoding(mean, scale, features)
 
     def pack(self, residual: Tensor) -> Tensor:

@@ -13,13 +13,12 @@ from axion_stage3.diffusion.network import to_network_space
 if TYPE_CHECKING:
     from axion_stage3.diffusion.network import GroundingNetwork
 
-_CHARBONNIER_EPSILON = 1e-3
-_LOG_ERROR_FLOOR = 4e-6
-_LOG_ERROR_WEIGHT = 0.02
+_CURVED_FLOOR, _LINEAR_FLOOR = 1e-5, 4e-6
 _SCALE_WEIGHT = 0.02
 _DETAIL_WEIGHT = 0.05
 _LOG_SIGMA_MEAN, _LOG_SIGMA_STD = -0.3, 1.2
 _LARGEST_RESIDUAL = 8.0
+_LAPLACE = (torch.pi / 2) ** 0.5
 
 
 class Losses(NamedTuple):
@@ -61,7 +60,9 @@ def grounding_losses(
         whitened = network.whitened_residual(
             truth, encoding._replace(scale=torch.ones_like(encoding.scale))
         )
-    scale = (0.5 * (whitened / encoding.scale).square() + encoding.scale.log()).mean()
+    # Laplace's likelihood, scaled so that a Gaussian residual has its standard deviation as scale:
+    # the square of a Gaussian's would let one bad tile outweigh all others.
+    scale = (_LAPLACE * whitened.abs() / encoding.scale + encoding.scale.log()).mean()
     detail = torch.zeros((), device=truth.device)
     if random is not None:
         residual = (whitened / encoding.scale.detach()).clamp(-_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
@@ -71,20 +72,19 @@ def grounding_losses(
 
 
 def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Charbonnier error in network space and in reflectance, and the log of each sample's MSE.
+    """Root mean square error of each sample, in network space and in reflectance, averaged.
 
-    The logarithm weighs a tile by its relative gain: to spoil a nearly right tile costs as much as
-    to mend a bad one gains, which is what PSNR per tile measures.
+    The root weighs a tile by its relative gain: to spoil a nearly right tile costs as much as to
+    mend a bad one gains. (An L1 or Charbonnier loss learned nothing in as many steps: the median of
+    what might be wrong with a pixel is nothing at all.)
     """
-    linear = estimate - truth
     # The square root's slope is unbounded at 0; dark pixels are held off it.
     curved = to_network_space(estimate.clamp_min(1e-4)) - to_network_space(truth.clamp_min(1e-4))
-    log_error = (linear.square().mean(dim=(1, 2, 3)) + _LOG_ERROR_FLOOR).log().mean()
-    return _charbonnier(curved) + 0.5 * _charbonnier(linear) + _LOG_ERROR_WEIGHT * log_error
+    return _root(curved, _CURVED_FLOOR) + 2.0 * _root(estimate - truth, _LINEAR_FLOOR)
 
 
-def _charbonnier(error: Tensor) -> Tensor:
-    return (error.square() + _CHARBONNIER_EPSILON**2).sqrt().mean()
+def _root(error: Tensor, floor: float) -> Tensor:
+    return (error.square().mean(dim=(1, 2, 3)) + floor).sqrt().mean()
 
 
 def _denoising_error(

@@ -1,8 +1,9 @@
 """Radar-to-optical generators: what Stage 1 and 2 do, in small, to make plausible wrong detail.
 
-A generator draws an optical tile from the radar alone. It is trained with the energy score
-(Gneiting and Raftery 2007, eq. 22) on small patches, so that its draws are as sharp and as varied
-as the truth without agreeing with it. The generators are cross-fitted by group: each tile gets
+A generator draws an optical tile from the radar and from its coarse colours (a strong blur of the
+truth: Stage 2 gets those about right). It is trained with the energy score (Gneiting and Raftery
+2007, eq. 22) on small patches, so that its draws are as sharp and as varied as the truth without
+agreeing with it. The generators are cross-fitted by group: each tile gets
 draws from a generator that never saw its group, since one that did would remember the right answer.
 """
 
@@ -19,6 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.diffusion.network import ResidualBlock, channels_last, to_network_space
 from axion_stage3.errors import CheckpointError
+from axion_stage3.training.random_fields import gaussian_blur, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
 N_NOISE_BANDS: Final = 4
 N_FOLDS: Final = 2
 _PATCH_PX = 6
+_COARSE_SIGMA_PX: Final = (6.0, 24.0)
 _RADAR_MEAN_DB = (-11.8, -18.2)
 _RADAR_STD_DB = 5.0
+_OPTICAL_MEAN, _OPTICAL_STD = 0.3, 0.1
 _FINE_WIDTH, _COARSE_WIDTH = 40, 80
 
 
@@ -50,11 +54,11 @@ N_DRAWS: Final = DrawCounts()
 
 
 class RadarGenerator(nn.Module):
-    """(s1, noise) -> optical tile in network space; a two-level U-shaped network."""
+    """(s1, coarse colours, noise) -> optical tile; a two-level U-shaped network."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Conv2d((2 + N_NOISE_BANDS) * 4, _FINE_WIDTH, 3, padding=1)
+        self.enter = nn.Conv2d((2 + 4 + N_NOISE_BANDS) * 4, _FINE_WIDTH, 3, padding=1)
         self.fine_in = ResidualBlock(_FINE_WIDTH)
         self.down = nn.Conv2d(_FINE_WIDTH, _COARSE_WIDTH, 4, stride=4)
         self.coarse = nn.Sequential(*(ResidualBlock(_COARSE_WIDTH) for _ in range(3)))
@@ -62,11 +66,12 @@ class RadarGenerator(nn.Module):
         self.fine_out = ResidualBlock(_FINE_WIDTH)
         self.leave = nn.Conv2d(_FINE_WIDTH, 16, 3, padding=1)
 
-    def forward(self, s1: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, s1: Tensor, coarse: Tensor, noise: Tensor) -> Tensor:
         """Draw tiles.
 
         Args:
             s1: (B, 2, H, W), dB; H, W divisible by 8.
+            coarse: (B, 4, H, W), blurred truth, network space.
             noise: (B, N_NOISE_BANDS, H, W), standard normal.
 
         Returns:
@@ -74,11 +79,13 @@ class RadarGenerator(nn.Module):
         """
         mean = torch.tensor(_RADAR_MEAN_DB, device=s1.device)[:, None, None]
         radar = ((s1 - mean) / _RADAR_STD_DB).clamp(-5, 5)
-        packed = F.pixel_unshuffle(torch.cat([radar, noise], dim=1), 2)
+        colours = (coarse - _OPTICAL_MEAN) / _OPTICAL_STD
+        packed = F.pixel_unshuffle(torch.cat([radar, colours, noise], dim=1), 2)
         packed = packed.contiguous(memory_format=torch.channels_last)
         fine = self.fine_in(self.enter(packed))
         fine = self.fine_out(fine + self.up(self.coarse(self.down(fine))))
-        return 0.3 + 0.1 * F.pixel_shuffle(self.leave(fine), 2)
+        detail: Tensor = F.pixel_shuffle(self.leave(fine), 2)
+        return coarse + _OPTICAL_STD * detail
 
 
 def energy_score(first: Tensor, second: Tensor, truth: Tensor) -> Tensor:
@@ -106,6 +113,7 @@ def fit_generators(
     *,
     n_steps: int,
     batch: int,
+    crop_px: int,
     seed: int,
     device: torch.device,
     autocast: Callable[[], torch.autocast],
@@ -116,7 +124,8 @@ def fit_generators(
     Args:
         tiles: Training tiles only.
         n_steps: Steps for each generator.
-        batch: Crops of 64 px per step.
+        batch: Crops per step.
+        crop_px: Height and width of a crop, a multiple of 8; no tile is smaller.
         seed: Of initialisation, crops and noise.
         device: Where to train.
         autocast: Makes the mixed-precision context.
@@ -139,12 +148,16 @@ def fit_generators(
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=n_steps)
         for step in range(n_steps):
-            crops = tile_set.sample(batch, 64, random)
-            noise = torch.randn(2 * batch, N_NOISE_BANDS, 64, 64, generator=random, device=device)
+            crops = tile_set.sample(batch, crop_px, random)
+            noise = torch.randn(
+                2 * batch, N_NOISE_BANDS, crop_px, crop_px, generator=random, device=device
+            )
+            truth = to_network_space(crops.truth)
+            coarse = gaussian_blur(truth, uniform((batch,), *_COARSE_SIGMA_PX, random))
             with autocast():
-                draws = network(crops.s1.repeat(2, 1, 1, 1), noise)
+                draws = network(crops.s1.repeat(2, 1, 1, 1), coarse.repeat(2, 1, 1, 1), noise)
             first, second = draws.float().chunk(2)
-            loss = energy_score(first, second, to_network_space(crops.truth))
+            loss = energy_score(first, second, truth)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -161,44 +174,34 @@ def fold_of(tiles: Sequence[TrainingTile]) -> dict[str, int]:
 
 
 @torch.no_grad()
-def draw(
-    generator: RadarGenerator, s1: np.ndarray, *, n_sharp: int, n_smooth: int, seed: int
-) -> np.ndarray:
-    """Draw optical tiles from one radar tile.
+def draw_for_tile(generator: RadarGenerator, tile: TrainingTile, n_draws: DrawCounts) -> np.ndarray:
+    """Draw optical tiles that depend only on the generator and the tile.
 
     Args:
-        generator: A trained generator.
-        s1: (2, H, W), dB.
-        n_sharp: Number of single draws: sharp, inventing detail.
-        n_smooth: Number of means over eight draws: smooth, copying the radar.
-        seed: Of the noise.
+        generator: A trained generator that never saw the tile's group.
+        tile: Radar, coarse colours and the name that seeds the noise.
+        n_draws: How many of each kind.
 
     Returns:
-        (n_sharp + n_smooth, 4, H, W) float32, network space.
+        (sharp + smooth, 4, H, W) float32, network space; the sharp ones first.
     """
     device = next(generator.parameters()).device
-    height, width = s1.shape[1:]
-    padded = F.pad(
-        torch.from_numpy(s1)[None].to(device),
-        (0, -width % 8, 0, -height % 8),
-        mode="reflect",
-    )
-    random = torch.Generator().manual_seed(seed)
+    key = hashlib.blake2b(tile.name.encode(), digest_size=6).digest()
+    random = torch.Generator().manual_seed(int.from_bytes(key, "little"))
+    height, width = tile.s1.shape[1:]
+    bands = np.concatenate([tile.s1, tile.truth])[None]
+    padded = F.pad(torch.from_numpy(bands), (0, -width % 8, 0, -height % 8), mode="reflect")
+    s1, truth = padded[:, :2].to(device), to_network_space(padded[:, 2:])
 
     def one() -> Tensor:
+        coarse = gaussian_blur(truth, uniform((1,), *_COARSE_SIGMA_PX, random)).to(device)
         noise = torch.randn(1, N_NOISE_BANDS, *padded.shape[-2:], generator=random)
-        drawn: Tensor = generator(padded, noise.to(device))
+        drawn: Tensor = generator(s1, coarse, noise.to(device))
         return drawn[0, :, :height, :width].float()
 
-    sharp = [one() for _ in range(n_sharp)]
-    smooth = [torch.stack([one() for _ in range(8)]).mean(0) for _ in range(n_smooth)]
+    sharp = [one() for _ in range(n_draws.sharp)]
+    smooth = [torch.stack([one() for _ in range(8)]).mean(0) for _ in range(n_draws.smooth)]
     return np.asarray(torch.stack(sharp + smooth).cpu().numpy(), np.float32)
-
-
-def draw_for_tile(generator: RadarGenerator, tile: TrainingTile, n_draws: DrawCounts) -> np.ndarray:
-    """Draw optical tiles that depend only on the generator, the tile and its name."""
-    seed = int.from_bytes(hashlib.blake2b(tile.name.encode(), digest_size=6).digest(), "little")
-    return draw(generator, tile.s1, n_sharp=n_draws.sharp, n_smooth=n_draws.smooth, seed=seed)
 
 
 def write_generators(generators: Sequence[RadarGenerator], path: Path) -> None:

@@ -278,6 +278,25 @@ FAULTS: Final[dict[str, Fault]] = {
 }
 """Every fault by name, in the order in which they are applied."""
 
+TRACEABLE_FAULTS: Final = frozenset(
+    {
+        "invented_detail",
+        "borrowed_detail",
+        "over_smoothing",
+        "missing_edges",
+        "coarse_grid",
+        "detail_gain",
+        "leaked_speckle",
+        "patch_seams",
+        "coloured_noise",
+    }
+)
+"""Faults that leave a mark by which they can be found and mended. The others (a colour cast, a
+shift) are
+rarer in training: they teach little more than that nothing can be done about them, and drown the
+    rest.
+"""
+
 
 def apply_faults(
     scene: SurrogateScene, strengths: dict[str, Tensor], random: torch.Generator
@@ -306,7 +325,7 @@ def training_surrogate(
     *,
     left_out: frozenset[str] = frozenset(),
     share_untouched: float = 0.1,
-    switch_on: float = 0.22,
+    emphasis: float = 0.0,
 ) -> Tensor:
     """Make the opt_v2 of a training batch: one severity per sample, a switch per fault.
 
@@ -315,17 +334,22 @@ def training_surrogate(
         random: Source of randomness.
         left_out: Faults never used (leave-one-family-out validation).
         share_untouched: Share of samples whose opt_v2 is the truth.
-        switch_on: Probability that a fault is on.
+        emphasis: 1 for many strong faults in every sample, as at the beginning of training, where
+            rare and weak ones teach nothing but to leave every tile alone; 0 for the full range.
 
     Returns:
         opt_v2, (B, 4, H, W), reflectance.
     """
     batch = (scene.truth.shape[0],)
-    severity = uniform(batch, 0.0, 1.0, random)
-    severity = torch.where(uniform(batch, 0.0, 1.0, random) < share_untouched, 0.0, severity)
+    severity = uniform(batch, 0.5 * emphasis, 1.0, random)
+    is_untouched = uniform(batch, 0.0, 1.0, random) < share_untouched * (1 - emphasis)
+    severity = torch.where(is_untouched, 0.0, severity)
+    # From a single fault, whose mark can be learned, to many at once.
+    switch_on = uniform(batch, 0.05 + 0.2 * emphasis, 0.35 + 0.2 * emphasis, random)
     strengths = {}
     for name in FAULTS:
-        is_on = uniform(batch, 0.0, 1.0, random) < switch_on
+        share = 1.0 if name in TRACEABLE_FAULTS else 0.4
+        is_on = uniform(batch, 0.0, 1.0, random) < switch_on * share
         strength = severity * uniform(batch, 0.3, 1.0, random)
         if name not in left_out:
             strengths[name] = torch.where(is_on, strength, 0.0)

@@ -18,7 +18,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.network import from_network_space, to_network_space
 from axion_stage3.training.radar_generator import N_DRAWS, draw_for_tile
-from axion_stage3.training.random_fields import gaussian_blur, normal, smooth_field, uniform
+from axion_stage3.training.random_fields import (
+    gaussian_blur,
+    gaussian_highpass,
+    normal,
+    smooth_field,
+    uniform,
+)
 from axion_stage3.training.stage2_surrogates import FAULTS, SurrogateScene, apply_faults
 
 if TYPE_CHECKING:
@@ -27,8 +33,10 @@ if TYPE_CHECKING:
     from axion_stage3.training.dataset import TrainingTile
     from axion_stage3.training.radar_generator import RadarGenerator
 
-_PATCH_PX = 8
-_MOST_PATCHES = 4000
+_PATCH_PX: Final = 16
+_STRIDE_PX: Final = 8
+_N_NEAREST: Final = 8
+_MOST_PATCHES: Final = 4000
 
 
 def _only(name: str, strength: float) -> Callable[[torch.Generator], dict[str, Tensor]]:
@@ -147,46 +155,63 @@ def _fit(tile: Tensor, height: int, width: int) -> Tensor:
 def _retrieved(
     scene: SurrogateScene, donors: Sequence[TrainingTile], random: torch.Generator
 ) -> Tensor:
-    """A tile quilted from patches of other places whose radar looks alike.
+    """A tile quilted from the detail of other places whose radar looks alike.
 
-    Each 8 px patch takes the optical detail of one of the nearest patches by radar statistics;
-    colour comes from a blurred and slightly wrong truth.
+    Each 16 px patch, half overlapping its neighbours, takes the optical detail of one of the
+    nearest patches by radar statistics; colour comes from a blurred and slightly wrong truth.
     """
-    bank_keys, bank_patches = _patch_bank(donors, random)
+    cutoff = uniform((1,), 4.0, 9.0, random)
+    bank_keys, bank_patches = _patch_bank(donors, cutoff, random)
     height, width = scene.truth.shape[-2:]
     keys, _ = _patches(scene.s1, scene.truth)
-    nearest = torch.cdist(keys, bank_keys).topk(8, largest=False).indices
-    pick = (uniform((nearest.shape[0], 1), 0, 8 - 1e-3, random)).long()
+    nearest = torch.cdist(keys, bank_keys).topk(_N_NEAREST, largest=False).indices
+    pick = uniform((nearest.shape[0], 1), 0, _N_NEAREST - 1e-3, random).long()
     chosen = bank_patches[nearest.gather(1, pick)[:, 0]]
-    rows, columns = -(-height // _PATCH_PX), -(-width // _PATCH_PX)
-    quilt = chosen.view(rows, columns, 4, _PATCH_PX, _PATCH_PX).permute(2, 0, 3, 1, 4)
-    quilt = quilt.reshape(1, 4, rows * _PATCH_PX, columns * _PATCH_PX)[..., :height, :width]
-    quilt = gaussian_blur(quilt, torch.tensor([0.8]))
-    cutoff = uniform((1,), 5.0, 12.0, random)
-    colour = gaussian_blur(scene.truth, cutoff)
+    quilt = _quilt(chosen, height, width)
     drift = smooth_field((1, 4, height, width), torch.tensor([20.0]), random)
-    cast = 0.015 * (drift + normal((1, 4, 1, 1), random))
-    return colour + cast + quilt - gaussian_blur(quilt, cutoff)
+    cast = 0.01 * (drift + normal((1, 4, 1, 1), random))
+    return gaussian_blur(scene.truth, cutoff) + cast + quilt
+
+
+def _quilt(patches: Tensor, height: int, width: int) -> Tensor:
+    """Blend patches at half-overlapping places; weights are scaled to keep the detail's power."""
+    ramp = torch.hann_window(_PATCH_PX + 2, periodic=False)[1:-1]
+    window = ramp[:, None] * ramp
+    size = tuple(_whole_strides(length) for length in (height, width))
+
+    def fold(values: Tensor) -> Tensor:
+        columns = values.flatten(1).T[None]
+        return F.fold(columns, size, _PATCH_PX, stride=_STRIDE_PX)
+
+    power = fold(window.square().expand(len(patches), 1, _PATCH_PX, _PATCH_PX))
+    blended = fold(patches * window) / power.sqrt().clamp_min(1e-3)
+    return blended[..., :height, :width]
+
+
+def _whole_strides(length: int) -> int:
+    return max(_PATCH_PX, -(-length // _STRIDE_PX) * _STRIDE_PX)
 
 
 def _patches(s1: Tensor, optical: Tensor) -> tuple[Tensor, Tensor]:
-    """Radar statistics (N, 4) and optical patches (N, 4, 8, 8) of a tile."""
-    height, width = s1.shape[-2:]
-    size = (-(-height // _PATCH_PX) * _PATCH_PX, -(-width // _PATCH_PX) * _PATCH_PX)
+    """Radar statistics (N, 4) and optical patches (N, 4, 16, 16) of a tile."""
+    size = [_whole_strides(length) for length in s1.shape[-2:]]
     s1, optical = _fit(s1, *size), _fit(optical, *size)
-    mean = F.avg_pool2d(s1, _PATCH_PX)
-    spread = (F.avg_pool2d(s1.square(), _PATCH_PX) - mean.square()).clamp_min(0).sqrt()
+    mean = F.avg_pool2d(s1, _PATCH_PX, stride=_STRIDE_PX)
+    square = F.avg_pool2d(s1.square(), _PATCH_PX, stride=_STRIDE_PX)
+    spread = (square - mean.square()).clamp_min(0).sqrt()
     keys = torch.cat([mean, 2 * spread], dim=1).flatten(2)[0].T
-    cut = F.unfold(optical, _PATCH_PX, stride=_PATCH_PX)[0].T
+    cut = F.unfold(optical, _PATCH_PX, stride=_STRIDE_PX)[0].T
     return keys, cut.reshape(-1, 4, _PATCH_PX, _PATCH_PX)
 
 
-def _patch_bank(donors: Sequence[TrainingTile], random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _patch_bank(
+    donors: Sequence[TrainingTile], cutoff_px: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     keys, patches = zip(
         *(
             _patches(
                 torch.from_numpy(donor.s1)[None],
-                to_network_space(torch.from_numpy(donor.truth)[None]),
+                gaussian_highpass(to_network_space(torch.from_numpy(donor.truth)[None]), cutoff_px),
             )
             for donor in donors
         ),

@@ -184,7 +184,7 @@ class Trainer:
                 random,
                 left_out=frozenset(config.left_out_faults),
                 share_untouched=config.share_untouched,
-                switch_on=config.switch_on,
+                emphasis=max(0.0, 1.0 - self.progress / config.emphasis_share),
             )
             # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
             is_real = crops.has_opt_v2[:, None, None, None]

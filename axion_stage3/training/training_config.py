@@ -14,10 +14,10 @@ class TrainingConfig(BaseModel):
 
     seed: int = Field(default=0, ge=0, description="Seed of initialisation, crops, faults, noise.")
     batch_size: int = Field(default=16, ge=2, description="Crops per step.")
-    crop_px: int = Field(default=96, ge=32, description="Height and width of a crop, pixels.")
+    crop_px: int = Field(default=64, ge=32, description="Height and width of a crop, pixels.")
     max_steps: int = Field(default=20_000, ge=1, description="Steps at most.")
     max_minutes: float | None = Field(default=None, gt=0, description="Minutes at most.")
-    learning_rate: float = Field(default=1.2e-3, gt=0, description="Peak of the cosine schedule.")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Peak of the cosine schedule.")
     weight_decay: float = Field(default=0.02, ge=0, description="AdamW weight decay.")
     warmup_steps: int = Field(default=200, ge=0, description="Steps of linear warm-up.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
@@ -25,13 +25,15 @@ class TrainingConfig(BaseModel):
     mean_only_share: float = Field(
         default=0.3, ge=0, le=1, description="Share of training before the denoiser joins."
     )
+    emphasis_share: float = Field(
+        default=0.6, gt=0, le=1, description="Share of training in which strong faults recede."
+    )
     validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="Of the convolutions.")
     generator_steps: int = Field(
         default=1200, ge=1, description="Steps of each radar-to-optical generator (surrogates)."
     )
     generator_batch_size: int = Field(default=12, ge=1, description="Crops per generator step.")
-    switch_on: float = Field(default=0.22, ge=0, le=1, description="Probability of each fault.")
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 VALIDATION_FAMILIES = ("hard", "mixed", "mild", "truth")
 _BATCHES_FOR_CONSTANTS = 24
+_GENERATOR_CROP_PX = 64
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def fit_constants(
     for _ in range(_BATCHES_FOR_CONSTANTS):
         crops = material.tiles.sample(config.batch_size, config.crop_px, random)
         scene = scene_of(crops.truth, crops.s1, crops.generated, random)
-        opt_v2 = training_surrogate(scene, random, switch_on=config.switch_on)
+        opt_v2 = training_surrogate(scene, random)
         optical.append(to_network_space(crops.truth).transpose(0, 1).flatten(1))
         radar.append(crops.s1.transpose(0, 1).flatten(1))
         details.append(highpass(crops.truth - opt_v2).transpose(0, 1).flatten(1))
@@ -169,6 +170,7 @@ def _generators(
         train,
         n_steps=config.generator_steps,
         batch=config.generator_batch_size,
+        crop_px=min(_GENERATOR_CROP_PX, config.crop_px // 8 * 8),
         seed=config.seed,
         device=device,
         autocast=lambda: make_autocast(device, config.precision),

@@ -1,9 +1,9 @@
 """Make examples/tiles: real held-out pairs with a simulated Stage 2 output.
 
-    python examples/training/make_example_tiles.py DATA_DIR TRAINING_OUTPUT_DIR examples/tiles
+    python examples/training/make_example_tiles.py DATA_DIR examples/tiles
 
-DATA_DIR holds s1/ and s2_truth/; TRAINING_OUTPUT_DIR is the output folder of `axion-stage3 train`, whose
-generators (which never saw the validation scenes) simulate Stage 2.
+DATA_DIR holds s1/ and s2_truth/. The bundled generators, which never saw the validation scenes,
+simulate Stage 2.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training.dataset import TrainingTile, load_tiles, read_split_file
-from axion_stage3.training.training_config import TrainingConfig
-from axion_stage3.training.training_material import load_generators, validation_cases
+from axion_stage3.training.evaluation_run import BUNDLED_GENERATORS
+from axion_stage3.training.radar_generator import read_generators
+from axion_stage3.training.surrogate_families import validation_cases
 
 SPLIT_FILE = Path(__file__).parent / "reference_split.csv"
 OPTICAL_KEYS = ("opt_v2", "s2_b{}", "opt_v2_b{}")
@@ -40,16 +40,17 @@ CHOICE = (
 )
 
 
-def main(data_dir: Path, training_dir: Path, output_dir: Path) -> None:
+def main(data_dir: Path, output_dir: Path) -> None:
     """Write opt_v2/, s1/ and truth/ below ``output_dir``."""
     entries = read_split_file(SPLIT_FILE)
     train = load_tiles(data_dir, [entry for entry in entries if entry.split == "train"])
     val = {t.name: t for t in load_tiles(data_dir, [e for e in entries if e.split == "val"])}
-    states = torch.load(training_dir / "generators.pt", weights_only=True)["states"]
-    generators = load_generators(states, torch.device("cpu"))
+    generators = read_generators(BUNDLED_GENERATORS)
+    for folder in ("opt_v2", "s1", "truth"):
+        (output_dir / folder).mkdir(parents=True, exist_ok=True)
     for number, (name, family, size) in enumerate(CHOICE):
         tile = val[name] if size is None else cut(val[name], *size)
-        (case,) = validation_cases([tile], train, generators, [family], TrainingConfig())
+        (case,) = validation_cases([tile], train, generators, [family])
         # Four decimals, as in Sentinel-2 products, keep the files small.
         opt_v2 = np.round(case.opt_v2, 4).astype(np.float32)
         write_npz(output_dir / "opt_v2" / name, by_layout(opt_v2, OPTICAL_KEYS[number % 3]))
@@ -72,4 +73,4 @@ def by_layout(optical: np.ndarray, key: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:4]))
+    main(*(Path(argument) for argument in sys.argv[1:3]))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
+
+SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
+CONFIG = {"timesteps": 7, "schedule": {"sigma_max": 2.0, "sigma_min": 0.1, "rho": 4.0}}
+SUFFIXES = (".pt", ".safetensors")
+
+
+def saved(folder: Path, suffix: str = ".pt") -> Path:
+    torch.manual_seed(3)
+    path = folder / f"model{suffix}"
+    save_checkpoint(path, GroundingNetwork(SMALL), epoch=28, config=CONFIG)
+    return path
+
+
+def document(folder: Path) -> dict[str, Any]:
+    loaded = torch.load(saved(folder), weights_only=True)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def written(folder: Path, entries: object) -> Path:
+    path = folder / "changed.pt"
+    torch.save(entries, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_round_trip(tmp_path: Path, suffix: str) -> None:
+    checkpoint = load_checkpoint(saved(tmp_path, suffix))
+    torch.manual_seed(3)
+    expected = GroundingNetwork(SMALL).state_dict()
+    for name, value in checkpoint.network.state_dict().items():
+        assert torch.equal(value, expected[name])
+    assert (checkpoint.epoch, checkpoint.timesteps) == (28, 7)
+    assert (checkpoint.schedule.sigma_max, checkpoint.schedule.rho) == (2.0, 4.0)
+    assert not checkpoint.is_bundled
+    assert not checkpoint.network.training
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_equal_checkpoints_are_equal_files_with_one_hash(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (load_checkpoint(saved(tmp_path / name, suffix)) for name in "ab")
+    assert first.sha256 == second.sha256
+
+
+def test_the_guides_entries_are_there(tmp_path: Path) -> None:
+    entries = document(tmp_path)
+    assert {"model_state_dict", "epoch", "config"} <= entries.keys()
+    assert entries["config"]["timesteps"] == 7
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFoundError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "missing.pt")
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path)
+
+
+def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
+    entries = document(tmp_path)
+    state = entries["model_state_dict"]
+    state["somewhere.else"] = state.pop("encoder.stem.bias")
+    with pytest.raises(CheckpointError, match=r"1 missing .*stem.bias.*1 unexpected .*somewhere"):
+        load_checkpoint(written(tmp_path, entries))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda e: e.pop("model_state_dict"), "no entry 'model_state_dict'"),
+        (lambda e: e.pop("config"), "no entry 'config'"),
+        (lambda e: e["config"].pop("network"), "'network' does not describe"),
+        (lambda e: e["config"].update(timesteps=0), "'timesteps' is 0"),
+        (lambda e: e["config"].update(timesteps="10"), "'timesteps' is '10'"),
+        (lambda e: e["config"]["network"].update(widths=[8, 8, 10**6]), "size 'widths'"),
+        (lambda e: e["config"]["network"].update(denoiser_blocks=0), "size 'denoiser_blocks'"),
+        (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),
+        (lambda e: e.update(epoch=-1), "'epoch' is -1"),
+        (lambda e: e.update(model_state_dict=[1, 2]), "not a dictionary of tensors"),
+        (
+            lambda e: e["model_state_dict"].update({"encoder.stem.bias": torch.zeros(3)}),
+            r"has shape \(3,\), not \(8,\)",
+        ),
+        (
+            lambda e: e["model_state_dict"]["encoder.stem.bias"].fill_(float("nan")),
+            "not made of finite",
+        ),
+    ],
+)
+def test_unfit_entries_are_refused_with_the_reason(
+    tmp_path: Path, change: Any, reason: str
+) -> None:
+    entries = document(tmp_path)
+    change(entries)
+    with pytest.raises(CheckpointError, match=reason):
+        load_checkpoint(written(tmp_path, entries))
+
+
+def test_what_needs_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    marker = tmp_path / "was_run"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (marker,))
+
+    path = written(tmp_path, {"model_state_dict": Hostile()})
+    with pytest.raises(CheckpointError, match="pickled code"):
+        load_checkpoint(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text, not a checkpoint", b"PK\x03\x04 broken", b"\x80\x02}q\x00."]
+)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_foreign_files_are_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"foreign{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="foreign"):
+        load_checkpoint(path)
+
+
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="not a safetensors checkpoint of axion-stage3"):
+        load_checkpoint(path)
+
+
+def mutated(data: bytes, random: np.random.Generator) -> bytes:
+    """Cut, flip or overwrite bytes, mostly near the beginning, where the structure is."""
+    changed = bytearray(data)
+    for _ in range(int(random.integers(1, 4))):
+        where = int(len(changed) * random.random() ** 4)
+        kind = random.integers(3)
+        if kind == 0:
+            changed = changed[: max(1, where)]
+        elif kind == 1:
+            changed[where % len(changed)] ^= 1 << int(random.integers(8))
+        else:
+            changed[where : where + 4] = random.bytes(4)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_mutated_checkpoints_load_or_are_refused_with_our_error(
+    tmp_path: Path, suffix: str, count: int
+) -> None:
+    data = saved(tmp_path, suffix).read_bytes()
+    random = np.random.default_rng(0)
+    path = tmp_path / f"mutant{suffix}"
+    n_refused = 0
+    for _ in range(count):
+        path.write_bytes(mutated(data, random))
+        try:
+            load_checkpoint(path)
+        except CheckpointError:
+            n_refused += 1
+    assert n_refused > count / 3
+
+
+def test_a_hostile_size_costs_no_memory(tmp_path: Path) -> None:
+    entries = document(tmp_path)
+    entries["config"]["network"].update(widths=[1024, 1024, 1024], blocks=[64] * 5)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(written(tmp_path, entries))
+
+
+def test_half_precision_weights_are_accepted(tmp_path: Path) -> None:
+    entries = document(tmp_path)
+    halves = {name: value.half() for name, value in entries["model_state_dict"].items()}
+    entries["model_state_dict"] = halves
+    network = load_checkpoint(written(tmp_path, entries)).network
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+
+
+def test_the_metadata_of_safetensors_is_readable_json(tmp_path: Path) -> None:
+    data = saved(tmp_path, ".safetensors").read_bytes()
+    header = json.loads(io.BytesIO(data[8 : 8 + int.from_bytes(data[:8], "little")]).read())
+    facts = json.loads(header["__metadata__"]["axion_stage3"])
+    assert facts["epoch"] == 28
+    assert facts["config"]["network"]["widths"] == [8, 8, 8]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from axion_stage3.statistics.image_quality import psnr
+from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.training.evaluation import PSNR_CEILING_DB, EvaluationCase, evaluate_cases
+
+
+def case(seed: int, group: str, share: float) -> EvaluationCase:
+    """A tile whose opt_final has gone a share of the way from opt_v2 to the truth."""
+    tile = make_tile(seed, 32)
+    opt_final = tile.opt_v2 + np.float32(share) * (tile.truth - tile.opt_v2)
+    return EvaluationCase(f"t{seed}.npz", group, "given", tile.truth, tile.opt_v2, opt_final)
+
+
+def test_figures_are_means_over_groups_not_tiles() -> None:
+    cases = [case(0, "a", 0.5), case(1, "a", 0.5), case(2, "a", 0.5), case(3, "b", 0.0)]
+    (family,) = evaluate_cases(cases).families
+    gains = [psnr(c.opt_final, c.truth) - psnr(c.opt_v2, c.truth) for c in cases]
+    expected = (np.mean(gains[:3]) + gains[3]) / 2
+    assert family.metrics["psnr"].difference == pytest.approx(expected)
+    assert (family.n_tiles, family.n_groups) == (4, 2)
+
+
+def test_improvement_knows_which_way_is_better() -> None:
+    (family,) = evaluate_cases([case(0, "a", 0.5), case(1, "b", -0.5)]).families
+    for name in ("psnr", "ssim", "sam_degrees", "mae"):
+        assert family.metrics[name].groups_improved == 0.5
+    assert family.metrics["hf_power_ratio"].groups_improved is None
+    assert family.worst[0] == "t1.npz"
+
+
+def test_the_interval_holds_the_difference_and_widens_with_disagreement() -> None:
+    alike = evaluate_cases([case(k, f"g{k}", 0.5) for k in range(6)]).families[0]
+    apart = evaluate_cases([case(k, f"g{k}", 0.15 * k) for k in range(6)]).families[0]
+    for family in (alike, apart):
+        metric = family.metrics["psnr"]
+        assert metric.low <= metric.difference <= metric.high
+    widths = [f.metrics["psnr"].high - f.metrics["psnr"].low for f in (alike, apart)]
+    assert widths[0] < widths[1]
+
+
+def test_a_perfect_tile_counts_as_the_ceiling() -> None:
+    tile = make_tile(0, 32)
+    perfect = EvaluationCase("t.npz", "a", "given", tile.truth, tile.opt_v2, tile.truth)
+    (family,) = evaluate_cases([perfect]).families
+    assert family.metrics["psnr"].opt_final == PSNR_CEILING_DB

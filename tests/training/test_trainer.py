@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.errors import InputError, InputFolderError, TrainingError, UsageError
+from axion_stage3.runs.interruption import Interruption
+from axion_stage3.tiles.npz_reader import read_npz
+from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.training import trainer as trainer_module
+from axion_stage3.training.trainer import Trainer
+from axion_stage3.training.training_material import prepare_material
+from axion_stage3.training.training_run import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from axion_stage3.training.training_config import TrainingConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def start(data_dir: Path, tmp_path: Path) -> Callable[[TrainingConfig, str], Trainer]:
+    """Make a trainer with its output in a folder of the given name."""
+
+    def make(config: TrainingConfig, name: str) -> Trainer:
+        output_dir = tmp_path / name
+        output_dir.mkdir(exist_ok=True)
+        material = prepare_material(data_dir, data_dir / "split.csv", config, output_dir, CPU)
+        return Trainer(config, material, output_dir)
+
+    return make
+
+
+def everything(trainer: Trainer) -> list[torch.Tensor]:
+    """All numbers that decide how training goes on."""
+    optimizer = trainer.optimizer.state_dict()["state"]
+    return [
+        *trainer.network.state_dict().values(),
+        *trainer.average.state_dict().values(),
+        *(value for entry in optimizer.values() for value in entry.values()),
+        trainer.random.get_state(),
+    ]
+
+
+class StopAfter:
+    """An observer that asks the training to stop after some steps."""
+
+    def __init__(self, interruption: Interruption, step: int) -> None:
+        self.interruption, self.last = interruption, step
+
+    def generator_step(self, progress: float) -> None: ...
+
+    def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
+        if step == self.last:
+            self.interruption.event.set()
+
+    def validated(self, step: int, result: object) -> None: ...
+
+
+def test_interrupted_training_resumes_bit_for_bit(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    whole = start(config, "whole")
+    assert whole.run(Interruption()).exit_code == 0
+
+    interruption = Interruption()
+    first_half = start(config, "halves")
+    result = first_half.run(interruption, StopAfter(interruption, 4))
+    assert (result.exit_code, result.steps) == (130, 4)
+    second_half = start(config, "halves")
+    assert second_half.step == 4
+    second_half.run(Interruption())
+
+    for resumed, uninterrupted in zip(everything(second_half), everything(whole), strict=True):
+        assert torch.equal(resumed, uninterrupted)
+
+
+def test_training_writes_checkpoints_that_load_with_their_facts(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    trainer = start(config, "run")
+    result = trainer.run(Interruption())
+    checkpoint = load_checkpoint(result.best_path)
+    assert checkpoint.timesteps == config.timesteps
+    assert checkpoint.config["bands"]["optical"] == ["blue", "green", "red", "nir"]
+    assert checkpoint.config["training"]["crop_px"] == 32
+    assert set(checkpoint.config["training_range"]) == {"blue", "green", "red", "nir", "vv", "vh"}
+    assert not torch.equal(checkpoint.network.whitening, torch.eye(4))
+    log = (trainer.output_dir / "training_log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if "validation" in line] == [3, 6]
+
+
+def test_training_changes_the_network_and_moves_the_average(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    trainer = start(config, "run")
+    before = [value.clone() for value in trainer.average.module.state_dict().values()]
+    trainer.run(Interruption())
+    after = trainer.average.module.state_dict().values()
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_another_configuration_is_refused_in_the_same_folder(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    start(config, "run").run(Interruption())
+    with pytest.raises(UsageError, match="learning_rate"):
+        start(config.model_copy(update={"learning_rate": 1e-4}), "run")
+
+
+def test_a_longer_budget_goes_on_where_training_ended(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    start(config, "run").run(Interruption())
+    longer = start(config.model_copy(update={"max_steps": 8}), "run")
+    assert longer.run(Interruption()).steps == 8
+
+
+def test_a_loss_that_is_not_finite_names_the_tiles_and_keeps_the_checkpoint(
+    start: Callable[[TrainingConfig, str], Trainer],
+    config: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = start(config, "run")
+    trainer.run(Interruption())
+    kept = (trainer.output_dir / "best.safetensors").read_bytes()
+    longer = start(config.model_copy(update={"max_steps": 9}), "run")
+    intact = trainer_module.grounding_losses
+
+    def broken(*args: object) -> object:
+        losses = intact(*args)  # type: ignore[arg-type]
+        return losses._replace(total=losses.total * torch.nan)
+
+    monkeypatch.setattr(trainer_module, "grounding_losses", broken)
+    with pytest.raises(TrainingError, match=r"step 6 .*tile_\d\.npz"):
+        longer.run(Interruption())
+    assert (trainer.output_dir / "best.safetensors").read_bytes() == kept
+
+
+def test_a_group_on_both_sides_is_refused_by_name(data_dir: Path, config: TrainingConfig) -> None:
+    split = data_dir / "split.csv"
+    split.write_text(split.read_text().replace("group_5,val", "group_0,val"))
+    with pytest.raises(InputError, match="'group_0' in train and in val"):
+        train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
+
+
+def test_a_missing_truth_folder_is_named(data_dir: Path, config: TrainingConfig) -> None:
+    (data_dir / "s2_truth").rename(data_dir / "elsewhere")
+    with pytest.raises(InputFolderError, match="s2_truth/"):
+        train(
+            config,
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
+
+
+def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: TrainingConfig) -> None:
+    with pytest.raises(InputError, match="No training tile is as large as a crop of 64 px"):
+        train(
+            config.model_copy(update={"crop_px": 64}),
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
+
+
+def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> None:
+    path = data_dir / "s1" / "tile_1.npz"
+    arrays = read_npz(path)
+    arrays["s1"][0, 3, 3] = float("nan")
+    write_npz(path, arrays)
+    with pytest.raises(InputError, match=r"tile_1\.npz"):
+        train(
+            config,
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
