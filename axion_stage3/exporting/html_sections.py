@@ -59,7 +59,8 @@ def key_figures(report: RunReport) -> str:
             if summary.get(word):
                 entries.append((word, f"{summary[word]:,}"))
     else:
-        entries.append(("tiles", f"{len(report.statistics.table.names):,}"))
+        known = report.statistics.table
+        entries.append(("tiles", f"{len(known.names) + len(known.unusable):,}"))
     entries += [
         ("mean output value", decimal(aggregate["opt_final_mean"])),
         ("mean change", decimal(aggregate["change_mean"])),

@@ -8,14 +8,25 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _TIMEOUT_SECONDS = 120.0
+# Chromium reads the protocol from descriptor 3 and answers on 4, whatever the pipes are here.
+_START = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_chromium() -> str | None:
@@ -72,8 +83,10 @@ class Page:
             self._receive()
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression, or that of its promise."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -141,8 +154,6 @@ def open_browser(chromium: str, profile: Path) -> Iterator[Page]:
     """Start Chromium with an empty profile; it ends with the context."""
     for_browser, to_browser = os.pipe()
     from_browser, for_us = os.pipe()
-    # Chromium reads the protocol from descriptor 3 and answers on 4.
-    redirected = f'exec "$0" "$@" 3<&{for_browser} 4>&{for_us}'
     options = [
         "--headless=new",
         "--remote-debugging-pipe",
@@ -154,7 +165,7 @@ def open_browser(chromium: str, profile: Path) -> Iterator[Page]:
         f"--user-data-dir={profile}",
     ]
     process = subprocess.Popen(
-        ["/bin/sh", "-c", redirected, chromium, *options],
+        [sys.executable, "-c", _START, str(for_browser), str(for_us), chromium, *options],
         pass_fds=(for_browser, for_us),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
