@@ -231,7 +231,6 @@ class Trainer:
             "steps": self.step,
             "training": self.config.model_dump(mode="json"),
             "training_range": self.material.value_ranges,
-            "grounding_reference": self.material.grounding_reference,
         }
 
     def _log(self, entry: dict[str, object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -52,7 +52,6 @@ class TrainingMaterial:
         device: Where training runs.
         precision: ``fp32`` or ``bf16``.
         value_ranges: Percentiles of each band over the training tiles.
-        grounding_reference: Reference distribution of the grounding score, for the checkpoint.
     """
 
     tiles: TileSet
@@ -60,7 +59,6 @@ class TrainingMaterial:
     device: torch.device
     precision: str
     value_ranges: dict[str, list[float]]
-    grounding_reference: dict[str, Any]
 
     def autocast(self) -> torch.autocast:
         """Return a new mixed-precision context."""
@@ -115,7 +113,6 @@ def prepare_material(
         device=device,
         precision=config.precision,
         value_ranges=_value_ranges(train),
-        grounding_reference=_grounding_reference(train),
     )
 
 
@@ -190,9 +187,3 @@ def _value_ranges(tiles: Sequence[TrainingTile]) -> dict[str, list[float]]:
         values = np.concatenate([pixels[band] for pixels in stacked])
         ranges[name] = [round(float(v), 4) for v in np.percentile(values, (0.1, 99.9))]
     return ranges
-
-
-def _grounding_reference(tiles: Sequence[TrainingTile]) -> dict[str, Any]:
-    from axion_stage3.statistics.grounding import GroundingReference
-
-    return GroundingReference.from_pairs([(t.truth, t.s1) for t in tiles]).to_json()
