@@ -174,7 +174,7 @@ def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: Traini
 
 def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> None:
     path = data_dir / "s1" / "tile_1.npz"
-    arrays = read_npz(path)
+    arrays = {key: value.copy() for key, value in read_npz(path).items()}
     arrays["s1"][0, 3, 3] = float("nan")
     write_npz(path, arrays)
     with pytest.raises(InputError, match=r"tile_1\.npz"):

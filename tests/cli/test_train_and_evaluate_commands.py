@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from axion_stage3.cli.app import run
+from axion_stage3.diffusion.checkpoint import save_checkpoint
+from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.testing.tile_factories import make_tile, write_pair
+from axion_stage3.tiles.npz_writer import write_npz
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "small.safetensors"
+    save_checkpoint(path, GroundingNetwork(SMALL), epoch=1, config={"timesteps": 1})
+    return path
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiles"
+    for part in ("opt_v2", "s1", "truth"):
+        (folder / part).mkdir(parents=True)
+    for seed in range(3):
+        write_pair(folder, f"tile_{seed}.npz", seed=seed, height=32, has_truth=True)
+    return folder
+
+
+def test_an_untrained_checkpoint_changes_nothing(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    on_the_fly = ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, *on_the_fly, "--json"]) == 0
+    (family,) = json.loads(capsys.readouterr().out)["families"]
+    assert (family["family"], family["n_tiles"], family["n_groups"]) == ("given", 3, 3)
+    assert family["metrics"]["psnr"]["difference"] == pytest.approx(0, abs=1e-3)
+
+
+def test_perfect_outputs_are_seen_in_table_and_csv(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finals = tmp_path / "finals"
+    finals.mkdir()
+    for seed in range(3):
+        write_npz(finals / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 32).truth})
+    table = tmp_path / "figures.csv"
+    arguments = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    arguments += ["--opt-final-dir", str(finals), "--csv", str(table)]
+    assert run(["evaluate", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "given: 3 tiles in 3 groups" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["tile"] for row in rows] == [f"tile_{seed}.npz" for seed in range(3)]
+    assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["evaluate"], 2, "--truth-dir is missing"),
+        (["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"], 2, "nothing to compare"),
+        (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),
+        (["train", "--data-dir", "x", "--split-file", "y"], 2, "--output-dir is missing"),
+        (["train", "--batch-size", "0"], 2, "--batch-size is 0"),
+    ],
+)
+def test_wrong_options_get_one_message(
+    arguments: list[str], exit_code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == exit_code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_training_a_checkpoint_and_using_it(
+    tmp_path: Path, tiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth").rename(tiles / "s2_truth")
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
+    config = tmp_path / "quick.toml"
+    config.write_text("generator_steps = 1\nvalidate_every = 2\ncrop_px = 32\n")
+    (tiles / "opt_v2").rename(tmp_path / "stage2")
+    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--config", str(config)]
+    arguments += ["--output-dir", str(tmp_path / "out"), "--max-steps", "2", "--batch-size", "2"]
+    assert run(["train", *arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["steps"] == 2
+    assert set(document["validation"]) == {"hard", "mixed", "mild", "truth"}
+    used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
+    used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]
+    assert run(["evaluate", *used, "--timesteps", "1"]) == 0
