@@ -110,10 +110,12 @@ def test_a_damaged_tile_costs_its_picture_and_no_more(
     visualize: Callable[..., tuple[int, dict[str, Any]]], own_run: Path
 ) -> None:
     (own_run / "north/tile_00.npz").write_bytes(b"damaged")
-    code, document = visualize(own_run, "--only", "figures", "--only", "sheets", "--limit", 0)
+    chosen = ("--tile", "north/tile_00.npz", "--tile", "north/tile_01.npz")
+    code, document = visualize(own_run, "--only", "figures", "--only", "sheets", *chosen)
     assert code == 3
     assert [tile["tile_name"] for tile in document["undrawn"]] == ["north/tile_00.npz"]
-    assert len(document["figures"]) == 7
+    assert "north/tile_00.npz" in document["undrawn"][0]["reason"]
+    assert len(document["figures"]) == 1
     assert len(document["contact_sheets"]) == 1
 
 
