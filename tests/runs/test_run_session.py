@@ -127,6 +127,17 @@ def test_a_full_disk_stops_the_run_which_then_goes_on(
     assert [pair.name for pair in bench.run().plan.to_do] == [pair.name for pair in bench.pairs[1:]]
 
 
+def test_what_ended_a_run_is_reported_even_if_its_end_cannot_be_noted(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = bench.open()
+    monkeypatch.setattr(os, "write", _fail_with(errno.ENOSPC))
+    with pytest.raises(InputFolderError, match="gone"), session:
+        raise InputFolderError("gone")
+    monkeypatch.undo()
+    bench.run()
+
+
 def _fail_with(number: int):
     def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))

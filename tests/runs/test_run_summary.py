@@ -127,6 +127,16 @@ def test_only_outcomes_of_this_configuration_count(bench: Workbench) -> None:
     assert [entry["opt_final_mean"] for entry in json.loads(statistics)] == [1.0]
 
 
+def test_what_is_still_to_be_overwritten_is_pending(bench: Workbench) -> None:
+    bench.run(facts(seed=0), failing=("tile_003.npz",))
+    session = bench.open(facts(seed=1), existing="overwrite")
+    session.record(bench.write(session, bench.pairs[0]))
+    summary = session.summary()
+    session.close("interrupted", 130)
+    assert (summary["processed"], summary["failed"], summary["pending"]) == (1, 0, 3)
+    assert summary["aggregate_stats"]["n_tiles"] == 1
+
+
 def test_an_interrupted_run_says_what_is_pending(bench: Workbench) -> None:
     session = bench.open()
     session.record(bench.write(session, bench.pairs[0]))
@@ -137,7 +147,7 @@ def test_an_interrupted_run_says_what_is_pending(bench: Workbench) -> None:
 
 
 def test_processing_time_adds_up_the_sessions(bench: Workbench) -> None:
-    for session_number, times in enumerate(((2.0, 4.0), (3.0,)), start=1):
+    for session_number, times in enumerate(((4.0, 2.0), (3.0,)), start=1):
         for worker, seconds in enumerate(times):
             path = bench.root / f"journal-{session_number:06d}-w-{worker}.jsonl"
             Journal(
