@@ -21,6 +21,22 @@ _LARGEST_RESIDUAL = 8.0
 _LAPLACE = (torch.pi / 2) ** 0.5
 
 
+class TrainingBatch(NamedTuple):
+    """A batch of crops; optical ones (B, 4, H, W), reflectance.
+
+    Attributes:
+        truth: What was there.
+        mendable: What a perfect network could make of opt_v2; the truth for a real Stage 2 output.
+        opt_v2: Stage 2 output.
+        s1: Radar, (B, 2, H, W), dB.
+    """
+
+    truth: Tensor
+    mendable: Tensor
+    opt_v2: Tensor
+    s1: Tensor
+
+
 class Losses(NamedTuple):
     """Parts of the loss, scalars.
 
@@ -39,31 +55,29 @@ class Losses(NamedTuple):
 
 def grounding_losses(
     network: GroundingNetwork,
-    truth: Tensor,
-    opt_v2: Tensor,
-    s1: Tensor,
+    batch: TrainingBatch,
     random: torch.Generator | None,
 ) -> Losses:
     """Compute the losses of a batch.
 
     Args:
         network: The network in training mode.
-        truth: (B, 4, H, W), reflectance.
-        opt_v2: (B, 4, H, W), reflectance.
-        s1: (B, 2, H, W), dB.
+        batch: Crops.
         random: Source of noise levels and noise for the denoiser; None trains the mean and scale
             only.
     """
-    encoding = network.encode(opt_v2, s1)
-    mean = mean_error(encoding.mean, truth)
+    encoding = network.encode(batch.opt_v2, batch.s1)
+    # Against what can be mended, not against the truth: faults that leave no mark have the mean 0,
+    # so they would add nothing to the gradient but noise, and far more of it than there is signal.
+    mean = mean_error(encoding.mean, batch.mendable)
     with torch.no_grad():
         whitened = network.whitened_residual(
-            truth, encoding._replace(scale=torch.ones_like(encoding.scale))
+            batch.truth, encoding._replace(scale=torch.ones_like(encoding.scale))
         )
     # Laplace's likelihood, scaled so that a Gaussian residual has its standard deviation as scale:
     # the square of a Gaussian's would let one bad tile outweigh all others.
     scale = (_LAPLACE * whitened.abs() / encoding.scale + encoding.scale.log()).mean()
-    detail = torch.zeros((), device=truth.device)
+    detail = torch.zeros((), device=mean.device)
     if random is not None:
         residual = (whitened / encoding.scale.detach()).clamp(-_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
         detail = _denoising_error(network, residual, encoding.features, random)

@@ -255,68 +255,80 @@ def coloured_noise(
     return x + 0.03 * _wide(strength) * (shared + 0.6 * each)
 
 
-FAULTS: Final[dict[str, Fault]] = {
+UNTRACEABLE_FAULTS: Final[dict[str, Fault]] = {
     fault.__name__: fault
     for fault in (
         generated_scene,
-        invented_detail,
-        borrowed_detail,
         replaced_regions,
-        over_smoothing,
-        missing_edges,
         moved_edges,
-        coarse_grid,
         misregistered,
-        detail_gain,
-        leaked_speckle,
         tone_curve,
         uneven_cast,
         colour_cast,
+    )
+}
+"""Faults that leave no mark by which the truth could be told: what is there might well be true."""
+
+TRACEABLE_FAULTS: Final[dict[str, Fault]] = {
+    fault.__name__: fault
+    for fault in (
+        invented_detail,
+        borrowed_detail,
+        over_smoothing,
+        missing_edges,
+        coarse_grid,
+        detail_gain,
+        leaked_speckle,
         patch_seams,
         coloured_noise,
     )
 }
+"""Faults that leave a mark, in the tile or against the radar, by which they can be mended."""
+
+FAULTS: Final[dict[str, Fault]] = UNTRACEABLE_FAULTS | TRACEABLE_FAULTS
 """Every fault by name, in the order in which they are applied."""
 
-TRACEABLE_FAULTS: Final = frozenset(
-    {
-        "invented_detail",
-        "borrowed_detail",
-        "over_smoothing",
-        "missing_edges",
-        "coarse_grid",
-        "detail_gain",
-        "leaked_speckle",
-        "patch_seams",
-        "coloured_noise",
-    }
-)
-"""Faults that leave a mark by which they can be found and mended. The others (a colour cast, a
-shift) are
-rarer in training: they teach little more than that nothing can be done about them, and drown the
-    rest.
-"""
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A simulated Stage 2 output, (B, 4, H, W), reflectance.
+
+    Attributes:
+        opt_v2: With all its faults.
+        mendable: With the untraceable faults alone: what a perfect network could make of opt_v2.
+    """
+
+    opt_v2: Tensor
+    mendable: Tensor
 
 
 def apply_faults(
     scene: SurrogateScene, strengths: dict[str, Tensor], random: torch.Generator
-) -> Tensor:
-    """Apply faults in turn to the truth.
+) -> Surrogate:
+    """Apply faults in turn to the truth, the untraceable ones first.
 
     Args:
         scene: Truth, radar and material for faults.
         strengths: For each fault by name: (B,), 0..1; a fault that is not named is not applied.
         random: Source of randomness.
-
-    Returns:
-        opt_v2, (B, 4, H, W), reflectance.
     """
-    x = scene.truth
-    for name, fault in FAULTS.items():
+    mendable = _apply(UNTRACEABLE_FAULTS, scene.truth, scene, strengths, random)
+    opt_v2 = _apply(TRACEABLE_FAULTS, mendable, scene, strengths, random)
+    return Surrogate(from_network_space(opt_v2), from_network_space(mendable))
+
+
+def _apply(
+    faults: dict[str, Fault],
+    x: Tensor,
+    scene: SurrogateScene,
+    strengths: dict[str, Tensor],
+    random: torch.Generator,
+) -> Tensor:
+    for name, fault in faults.items():
         strength = strengths.get(name)
         if strength is not None and bool((strength > 0).any()):
             x = fault(x, scene, strength, random)
-    return from_network_space(x)
+    return x
 
 
 def training_surrogate(
@@ -326,7 +338,7 @@ def training_surrogate(
     left_out: frozenset[str] = frozenset(),
     share_untouched: float = 0.1,
     emphasis: float = 0.0,
-) -> Tensor:
+) -> Surrogate:
     """Make the opt_v2 of a training batch: one severity per sample, a switch per fault.
 
     Args:
@@ -336,9 +348,6 @@ def training_surrogate(
         share_untouched: Share of samples whose opt_v2 is the truth.
         emphasis: 1 for many strong faults in every sample, as at the beginning of training, where
             rare and weak ones teach nothing but to leave every tile alone; 0 for the full range.
-
-    Returns:
-        opt_v2, (B, 4, H, W), reflectance.
     """
     batch = (scene.truth.shape[0],)
     severity = uniform(batch, 0.5 * emphasis, 1.0, random)
@@ -348,8 +357,7 @@ def training_surrogate(
     switch_on = uniform(batch, 0.05 + 0.2 * emphasis, 0.35 + 0.2 * emphasis, random)
     strengths = {}
     for name in FAULTS:
-        share = 1.0 if name in TRACEABLE_FAULTS else 0.4
-        is_on = uniform(batch, 0.0, 1.0, random) < switch_on * share
+        is_on = uniform(batch, 0.0, 1.0, random) < switch_on
         strength = severity * uniform(batch, 0.3, 1.0, random)
         if name not in left_out:
             strengths[name] = torch.where(is_on, strength, 0.0)

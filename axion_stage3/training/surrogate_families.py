@@ -139,7 +139,7 @@ def surrogate_tile(
     if family == "retrieved":
         result = from_network_space(_retrieved(scene, donors, random))
     else:
-        result = apply_faults(scene, _RECIPES[family](random), random)
+        result = apply_faults(scene, _RECIPES[family](random), random).opt_v2
     return np.ascontiguousarray(result[0].numpy())
 
 

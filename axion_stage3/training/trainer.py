@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.errors import TrainingError
-from axion_stage3.training.losses import Losses, grounding_losses
+from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.stage2_surrogates import augment_pair, scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import load_state, save_state
@@ -159,10 +159,10 @@ class Trainer:
         progress = self.progress
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._learning_rate_share(progress)
-        truth, opt_v2, s1, tile_index = self._batch()
+        batch, tile_index = self._batch()
         random = self.random if progress >= self.config.mean_only_share else None
         with self.material.autocast():
-            losses = grounding_losses(self.network, truth, opt_v2, s1, random)
+            losses = grounding_losses(self.network, batch, random)
         if not bool(torch.isfinite(losses.total)):
             self._refuse_to_go_on(losses, tile_index)
         self.optimizer.zero_grad(set_to_none=True)
@@ -172,14 +172,14 @@ class Trainer:
         self.average.update_parameters(self.network)
         return {name: float(value.detach()) for name, value in losses._asdict().items()}
 
-    def _batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _batch(self) -> tuple[TrainingBatch, Tensor]:
         """Crops, varied in light and radar level, with a surrogate (or real) opt_v2."""
         config, random = self.config, self.random
         with torch.no_grad():
             crops = self.material.tiles.sample(config.batch_size, config.crop_px, random)
             truth, s1 = augment_pair(crops.truth, crops.s1, random)
             scene = scene_of(truth, s1, crops.generated, random)
-            opt_v2 = training_surrogate(
+            surrogate = training_surrogate(
                 scene,
                 random,
                 left_out=frozenset(config.left_out_faults),
@@ -188,10 +188,13 @@ class Trainer:
             )
             # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
             is_real = crops.has_opt_v2[:, None, None, None]
-            truth = torch.where(is_real, crops.truth, truth)
-            s1 = torch.where(is_real, crops.s1, s1)
-            opt_v2 = torch.where(is_real, crops.opt_v2, opt_v2)
-        return truth, opt_v2, s1, crops.tile_index
+            batch = TrainingBatch(
+                truth=torch.where(is_real, crops.truth, truth),
+                mendable=torch.where(is_real, crops.truth, surrogate.mendable),
+                opt_v2=torch.where(is_real, crops.opt_v2, surrogate.opt_v2),
+                s1=torch.where(is_real, crops.s1, s1),
+            )
+        return batch, crops.tile_index
 
     def _learning_rate_share(self, progress: float) -> float:
         warm_up = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))

@@ -128,7 +128,7 @@ def fit_constants(
     for _ in range(_BATCHES_FOR_CONSTANTS):
         crops = material.tiles.sample(config.batch_size, config.crop_px, random)
         scene = scene_of(crops.truth, crops.s1, crops.generated, random)
-        opt_v2 = training_surrogate(scene, random)
+        opt_v2 = training_surrogate(scene, random).opt_v2
         optical.append(to_network_space(crops.truth).transpose(0, 1).flatten(1))
         radar.append(crops.s1.transpose(0, 1).flatten(1))
         details.append(highpass(crops.truth - opt_v2).transpose(0, 1).flatten(1))

@@ -55,7 +55,8 @@ def test_a_stronger_fault_is_further_from_the_truth(name: str) -> None:
 
 def test_training_surrogates_depend_on_the_seed_alone() -> None:
     first, again, other = (
-        training_surrogate(scene_of(*batch(), random(seed)), random(seed)) for seed in (1, 1, 2)
+        training_surrogate(scene_of(*batch(), random(seed)), random(seed)).opt_v2
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -63,20 +64,30 @@ def test_training_surrogates_depend_on_the_seed_alone() -> None:
 
 def test_a_share_of_the_surrogates_is_the_truth_itself() -> None:
     scene = scene_of(*batch(), random())
-    untouched = training_surrogate(scene, random(), share_untouched=1.0)
+    untouched = training_surrogate(scene, random(), share_untouched=1.0).opt_v2
     torch.testing.assert_close(untouched, batch()[0], rtol=0, atol=1e-6)
 
 
 def test_faults_left_out_are_never_applied() -> None:
     scene = scene_of(*batch(), random())
     surrogate = training_surrogate(scene, random(), left_out=frozenset(FAULTS))
-    torch.testing.assert_close(surrogate, batch()[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(surrogate.opt_v2, batch()[0], rtol=0, atol=1e-6)
 
 
 def test_no_fault_named_returns_the_truth() -> None:
     truth = batch()[0]
     result = apply_faults(scene_of(*batch(), random()), {}, random())
-    torch.testing.assert_close(result, truth, rtol=0, atol=1e-6)
+    torch.testing.assert_close(result.opt_v2, truth, rtol=0, atol=1e-6)
+
+
+def test_what_can_be_mended_has_the_untraceable_faults_alone() -> None:
+    scene = scene_of(*batch(), random())
+    strong = torch.ones(BATCH)
+    names = ("colour_cast", "coloured_noise")
+    both = apply_faults(scene, dict.fromkeys(names, strong), random())
+    cast = apply_faults(scene, {"colour_cast": strong}, random())
+    assert torch.equal(both.mendable, cast.opt_v2)
+    assert not torch.equal(both.mendable, both.opt_v2)
 
 
 def test_varied_pairs_stay_reflectance_and_db() -> None:
