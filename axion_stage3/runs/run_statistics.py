@@ -15,6 +15,7 @@ from axion_stage3.runs.statistics_table import (
     compute_statistics,
     read_statistics,
 )
+from axion_stage3.statistics.accumulators import RunAggregate
 from axion_stage3.statistics.distributions import (
     OUTLIER_THRESHOLD,
     Distribution,
@@ -169,7 +170,11 @@ def describe(
         table: Its statistics.
         n_listed: Longest list of tiles by name.
     """
-    aggregate = table.aggregate().result()
+    by_folder = _by_folder(table)
+    whole = RunAggregate()
+    for part in by_folder.values():
+        whole.merge(part)
+    aggregate = whole.result()
     spreads = {name: distribution(values) for name, values in table.columns.items()}
     outliers = _outliers(table)
     return RunStatistics(
@@ -178,7 +183,7 @@ def describe(
         aggregate_stats=aggregate,
         agrees_with_summary=_agrees(aggregate, folder.summary()),
         distributions={name: spread for name, spread in spreads.items() if spread is not None},
-        folders=_by_folder(table),
+        folders=tuple(FolderStatistics(name, part.result()) for name, part in by_folder.items()),
         most_changed=_ranked(table, n_listed, largest_first=True),
         least_changed=_ranked(table, n_listed, largest_first=False),
         outliers=tuple(outliers[:n_listed]),
@@ -195,14 +200,12 @@ def _agrees(
     return all(name in aggregate and aggregate[name] == recorded[name] for name in recorded)
 
 
-def _by_folder(table: StatisticsTable) -> tuple[FolderStatistics, ...]:
+def _by_folder(table: StatisticsTable) -> dict[str, RunAggregate]:
+    """Aggregates of the folders, sorted; merged in any order they are that of the run."""
     members: defaultdict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(table.names):
         members[name.rpartition("/")[0] or "."].append(index)
-    return tuple(
-        FolderStatistics(folder, table.aggregate(members[folder]).result())
-        for folder in sorted(members)
-    )
+    return {folder: table.aggregate(members[folder]) for folder in sorted(members)}
 
 
 def _ranked(
