@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import re
 import shlex
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from inspection_bench import NAME, Bench
 
 from axion_stage3.cli.app import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNS_TO_TIME = 3
 
@@ -209,6 +210,42 @@ def test_answers_in_a_moment_and_without_torch(bench: Bench) -> None:
         seconds.append(float(cpu))
     # Processor time, since other programs on the machine are not the command's fault.
     assert min(seconds) < 0.6, (seconds, wall)
+
+
+@pytest.mark.parametrize(
+    ("environment", "has_colour"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_is_for_terminals(
+    environment: dict[str, str], has_colour: bool, bench: Bench
+) -> None:
+    bench.write()
+    terminal, end = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        program = Path(sys.executable).with_name("axion-stage3")
+        plain = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM")}
+        arguments = [program, "inspect-tile", NAME, "--opt-v2-dir", bench.opt_v2_dir]
+        with subprocess.Popen(arguments, stdout=end, env=plain | environment) as process:
+            os.close(end)
+            text = _read_all(screen)
+        assert process.returncode == 0
+
+    assert ("\x1b[38;5;" in text) == has_colour
+    assert ("▀" in text) == has_colour
+    assert ("░" in text) == (not has_colour)
+
+
+def _read_all(screen: BinaryIO) -> str:
+    """What comes until the other end of a terminal is closed, which Linux reports as an error."""
+    pieces = []
+    with contextlib.suppress(OSError):
+        while piece := screen.read(1 << 16):
+            pieces.append(piece)
+    return b"".join(pieces).decode()
 
 
 def test_json_is_the_report(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

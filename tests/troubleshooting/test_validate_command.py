@@ -84,6 +84,7 @@ def test_exit_code_follows_the_threshold(
 def test_json_lists_tiles_and_summary(damaged: Bench, validate: Validate) -> None:
     _, text = validate("--format", "json")
 
+    assert validate("--json")[1] == text
     document = json.loads(text)
     assert [each["tile"] for each in document["tiles"]] == [NAME, "tile_002.npz"]
     assert document["tiles"][0]["findings"][0]["figures"]["n_nan"] == 100

@@ -22,6 +22,7 @@ def validate(
     workers: inspection_options.Workers = None,
     checkpoint: inspection_options.RangeCheckpoint = None,
     quiet: options.Quiet = False,
+    json_document: options.Json = False,
 ) -> None:
     """Check whole folders of tiles, and say what is wrong and what to do.
 
@@ -62,6 +63,7 @@ def validate(
             workers,
         )
     )
-    summary = report(Output(is_quiet=quiet), source, report_format, wanted, save)
+    format_name = "json" if json_document else report_format
+    summary = report(Output(is_quiet=quiet), source, format_name, wanted, save)
     is_reached = fail_on != "never" and summary.reaches(Severity.of_word(fail_on))
     raise SystemExit(3 if is_reached else 0)
