@@ -97,7 +97,7 @@ def plan_workers(device: torch.device, n_tiles: int) -> Workers:
 
     Args:
         device: The device that computes.
-        n_tiles: Number of tiles to do.
+        n_tiles: Number of tiles of the run.
     """
     n_threads = torch.get_num_threads()
     if device.type != "cpu":

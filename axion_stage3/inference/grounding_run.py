@@ -161,7 +161,7 @@ class _Run:
             observer.tiles_planned(session.plan)
             limit = config.failure_limit(len(pairing.pairs))
             recorder = _Recorder(session, observer, limit, self._stop)
-            self._process(session, predictor, recorder)
+            self._process(session, predictor, recorder, len(pairing.pairs))
             return self._finish(session, recorder)
 
     def _load_model(self) -> Predictor:
@@ -176,7 +176,9 @@ class _Run:
         if self._stop.is_set():
             raise BatchDropped
 
-    def _process(self, session: RunSession, predictor: Predictor, recorder: _Recorder) -> None:
+    def _process(
+        self, session: RunSession, predictor: Predictor, recorder: _Recorder, n_tiles: int
+    ) -> None:
         config, pairs = self._config, session.plan.to_do
         if not pairs:
             return
@@ -207,7 +209,8 @@ class _Run:
             report=recorder,
             batch_size=sizes.size,
         )
-        workers = plan_workers(predictor.device, len(pairs))
+        # By all tiles, not by those left to do: a resumed run is to give the same bits.
+        workers = plan_workers(predictor.device, n_tiles)
         size = PipelineSize(
             n_readers=min(config.io_threads, len(pairs)),
             n_workers=workers.n_workers,

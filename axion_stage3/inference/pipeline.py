@@ -78,8 +78,8 @@ class Pipeline:
     Args:
         stages: What the threads do.
         size: How many they are.
-        stop: Once it is set, tiles that wait for the network are dropped, and tiles that are
-            grounded are still written. The pipeline sets it when a stage raises.
+        stop: Once it is set, no more tiles are read, ``ground`` is to raise BatchDropped, and
+            tiles that are grounded are still written. The pipeline sets it when a stage raises.
     """
 
     def __init__(self, stages: Stages, size: PipelineSize, stop: Event) -> None:
@@ -103,11 +103,8 @@ class Pipeline:
             workers = self._start("ground", self._size.n_workers, self._ground_all)
             writers = self._start("write", self._size.n_writers, self._write_all)
             # A reader may hang on a dead network disk; it holds nothing, so a stop leaves it alone.
-            self._watch(readers)
+            _join(readers, unless=self._stop)
             self._read.close()
-            self._watch(workers)
-            if self._stop.is_set():
-                self._read.abort()
             _join(workers)
             self._grounded.close()
             _join(writers)
@@ -134,12 +131,6 @@ class Pipeline:
         for thread in threads:
             thread.start()
         return threads
-
-    def _watch(self, threads: list[Thread]) -> None:
-        """Wait until the threads have ended or the run is to stop."""
-        for thread in threads:
-            while thread.is_alive() and not self._stop.is_set():
-                thread.join(_WATCH_SECONDS)
 
     def _fail(self, fault: BaseException) -> None:
         self._fault = self._fault or fault
@@ -177,10 +168,11 @@ class Pipeline:
                 self._stages.report(self._stages.write(tile))
 
 
-def _join(threads: list[Thread]) -> None:
+def _join(threads: list[Thread], *, unless: Event | None = None) -> None:
+    """Wait until the threads have ended, or ``unless`` is set."""
     for thread in threads:
         # In short turns: a wait without end would hold up signals on some systems.
-        while thread.is_alive():
+        while thread.is_alive() and not (unless is not None and unless.is_set()):
             thread.join(_WATCH_SECONDS)
 
 

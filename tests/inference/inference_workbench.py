@@ -108,8 +108,10 @@ class Watcher(RunObserver):
 
 def run_as_process(options: dict[str, Any]) -> None:
     """Body of a child process: a run that ends the process with its exit code."""
+    import signal
     import sys
 
     from axion_stage3.inference.grounding_run import run_inference
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run_inference(**options).exit_code)

@@ -31,6 +31,13 @@ def test_sizes_wait_apart_until_one_has_a_full_batch() -> None:
     assert labels(queue.take()) == "cd"
 
 
+def test_a_batch_that_is_taken_makes_room_for_as_many() -> None:
+    queue: BatchQueue[Tile] = BatchQueue(300, lambda _: 3)
+    for _ in range(4):
+        assert [queue.put(Tile(label)) for label in "abc"] == [0, 0, 0]
+        assert labels(queue.take()) == "abc"
+
+
 def test_what_is_left_when_it_closes_goes_out_as_it_is() -> None:
     queue: BatchQueue[Tile] = BatchQueue(10_000, lambda _: 4)
     for tile in (Tile("A", (20, 10)), Tile("a"), Tile("b")):

@@ -76,6 +76,9 @@ def test_running_out_of_memory_halves_the_ceiling_of_its_shape() -> None:
     assert sizes.size(LARGE) == 16
     sizes.lower(SMALL, 16)
     assert sizes.size(SMALL) == 8
+    sizes.lower(SMALL, 8)
+    sizes.lower(SMALL, 16)  # A batch that another thread began before.
+    assert sizes.size(SMALL) == 4
     for n_tiles in (8, 4, 2, 1):
         sizes.lower(SMALL, n_tiles)
     assert sizes.size(SMALL) == 1

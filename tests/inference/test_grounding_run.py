@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -192,44 +193,10 @@ def test_sub_folders_are_kept(infer: Infer, tmp_path: Path) -> None:
     assert (result.output_dir / "north/a/tile.json").is_file()
 
 
-def test_bad_tiles_fail_alone_each_with_its_reason(infer: Infer, tmp_path: Path) -> None:
-    good = write_pairs(tmp_path, 3, sizes=(16, 20))
-    reasons = {}
-    for name, code, content in [
-        ("text.npz", "AX-E411", b"not a zip"),
-        ("cut.npz", "AX-E411", good[0].opt_v2_path.read_bytes()[:200]),
-    ]:
-        write_pair(tmp_path, name, height=16).opt_v2_path.write_bytes(content)
-        reasons[name] = code
-    for name, code, arrays in [
-        ("keys.npz", "AX-E412", {"other": np.ones((4, 16, 16), np.float32)}),
-        ("bands.npz", "AX-E413", {"opt_v2": np.ones((3, 16, 16), np.float32)}),
-        ("size.npz", "AX-E413", {"opt_v2": np.full((4, 20, 16), 0.2, np.float32)}),
-        ("dn.npz", "AX-E414", {"opt_v2": np.full((4, 16, 16), 2000, np.float32)}),
-        ("zero.npz", "AX-E415", {"opt_v2": np.zeros((4, 16, 16), np.float32)}),
-    ]:
-        write_npz(write_pair(tmp_path, name, height=16).opt_v2_path, arrays)
-        reasons[name] = code
-    watcher = Watcher()
-    result = infer(
-        opt_v2_dir=tmp_path / "opt_v2",
-        s1_dir=tmp_path / "s1",
-        batch_size=4,
-        observer=watcher,
-    )
-    assert result.exit_code == 3
-    assert {tile.tile_name: tile.error_code for tile in result.failed_tiles} == reasons
-    assert all(tile.phase == "read" and tile.reason for tile in result.failed_tiles)
-    assert sorted(hashes(result.output_dir)) == [pair.name for pair in good]
-    assert result.summary["success_rate"] == pytest.approx(3 / 10)
-    assert len(watcher.outcomes) == 10
-
-
 def test_invalid_results_are_not_written(infer: Infer, tmp_path: Path) -> None:
     network = lively_network()
     with torch.no_grad():
         network.encoder.head.bias.fill_(1e6)
-        network.encoder.gate.bias.fill_(10)
     wild = tmp_path / "wild.safetensors"
     save_checkpoint(wild, network, epoch=1, config={"timesteps": 1})
     result = infer(checkpoint=wild)
@@ -294,24 +261,24 @@ def test_another_configuration_is_not_mixed_in(infer: Infer) -> None:
 def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
     infer: Infer, tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    write_pairs(tmp_path, 40, sizes=(16, 20))
-    folders = {"opt_v2_dir": tmp_path / "opt_v2", "s1_dir": tmp_path / "s1"}
-    reference = infer(**folders, output_dir=tmp_path / "reference")
+    write_pairs(tmp_path, 20, sizes=(16, 20))
+    options = {"opt_v2_dir": tmp_path / "opt_v2", "s1_dir": tmp_path / "s1", "timesteps": 30}
+    reference = infer(**options, output_dir=tmp_path / "reference")
 
     def send(n_done: int) -> None:
         if n_done == 3:
             os.kill(os.getpid(), number)
 
     handler = signal.getsignal(number)
-    result = infer(**folders, observer=Watcher(send))
+    result = infer(**options, observer=Watcher(send))
     assert signal.getsignal(number) is handler
     assert result.exit_code == exit_code
     assert result.is_interrupted
-    assert 3 <= result.summary["processed"] < 40
+    assert 3 <= result.summary["processed"] < 20
     assert len(hashes(result.output_dir)) == result.summary["processed"]
     manifest = json.loads((result.output_dir / "runs" / "run-manifest.json").read_text())
     assert (manifest["state"], manifest["exit_code"]) == ("interrupted", exit_code)
-    resumed = infer(**folders)
+    resumed = infer(**options)
     assert resumed.exit_code == 0
     assert hashes(resumed.output_dir) == hashes(reference.output_dir)
     statistics = (resumed.output_dir / "tile_statistics.json").read_bytes()
@@ -319,17 +286,18 @@ def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
 
 
 def test_a_signal_drops_a_batch_in_flight(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_calls: list[int] = []
+    sent: list[float] = []
     real = Predictor._upload
 
     def upload(self: Predictor, array: torch.Tensor) -> torch.Tensor:
-        n_calls.append(1)
-        if len(n_calls) == 1:
+        if not sent:
             os.kill(os.getpid(), signal.SIGINT)
+            sent.append(time.monotonic())
         return real(self, array)
 
     monkeypatch.setattr(Predictor, "_upload", upload)
     result = infer(batch_size=1, timesteps=1000)
+    assert time.monotonic() - sent[0] < 5
     assert result.exit_code == 130
     assert result.summary["processed"] == 0
     assert result.summary["pending"] == 6
