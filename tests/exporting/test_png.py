@@ -25,6 +25,13 @@ def test_every_picture_survives(image: np.ndarray) -> None:
         assert np.array_equal(np.asarray(decoded), image)
 
 
+def test_noise_survives() -> None:
+    """Large enough that every tie between the neighbours of a pixel occurs."""
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    with pillow.open(io.BytesIO(png_bytes(image))) as decoded:
+        assert np.array_equal(np.asarray(decoded), image)
+
+
 def test_smooth_pictures_are_small() -> None:
     ramp = np.linspace(0, 255, 128).astype(np.uint8)
     image = np.repeat(np.broadcast_to(ramp, (128, 128))[:, :, np.newaxis], 3, axis=2)
