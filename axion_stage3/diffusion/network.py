@@ -133,20 +133,25 @@ class Encoder(nn.Module):
         self.up_middle = _blocks(middle, up_middle)
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up_fine = _blocks(fine, up_fine)
-        # 4 bands of correction and 1 of log-scale, packed; then the denoiser's condition.
-        self.head = nn.Conv2d(fine, 5 * _PACK**2, 3, padding=1)
+        self.correction = nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1)
+        self.log_scale = nn.Conv2d(fine, _PACK**2, 3, padding=1)
         self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        for head in (self.correction, self.log_scale):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return correction and log-scale, (B, 5, y, x), and the denoiser's condition."""
+    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return correction (B, 4, y, x), log-scale (B, 1, y, x) and the denoiser's condition."""
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
         coarse = self.bottom(self.to_coarse(middle))
         middle = self.up_middle(middle + self.from_coarse(coarse))
         fine = self.up_fine(fine + self.from_middle(middle))
-        return F.pixel_shuffle(self.head(fine), _PACK), self.condition(fine)
+        correction = F.pixel_shuffle(self.correction(fine), _PACK)
+        # The mean alone trains the encoder: the gradients of scale and detail are many times larger
+        # and would leave it nothing to learn with.
+        fine = fine.detach()
+        return correction, F.pixel_shuffle(self.log_scale(fine), _PACK), self.condition(fine)
 
 
 class ResidualDenoiser(nn.Module):
@@ -258,13 +263,14 @@ class GroundingNetwork(nn.Module):
             ],
             dim=1,
         ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
-        heads, features = self.encoder(_pack(_pad(normalised)))
-        heads = heads[..., :height, :width].float()
-        correction = heads[:, :4] * _per_band(self.optical_std)
+        correction, log_scale, features = self.encoder(_pack(_pad(normalised)))
+        correction = correction[..., :height, :width].float() * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
         # Bounded by a sigmoid, not a clamp: its slope never vanishes, so a wild step can be undone.
         lowest, highest = _LOG_SCALE_RANGE
-        scale = (lowest + (highest - lowest) * heads[:, 4:].sigmoid()).exp()
+        scale = (
+            lowest + (highest - lowest) * log_scale[..., :height, :width].float().sigmoid()
+        ).exp()
         return Encoding(mean, scale, features)
 
     def pack(self, residual: Tensor) -> Tensor:
