@@ -1,0 +1,204 @@
+"""What is measured of an optical tile and its radar to judge whether they belong together.
+
+Three kinds of measures, none of which changes with brightness or contrast:
+
+- edges: do optical and radar edges run the same way? Where they are unrelated the answer is 0, so
+  this tells true detail from invented, borrowed or shifted detail.
+- correlation of optical and radar pixels at fine scales: speckle is noise of the radar alone, so
+  true tiles show next to none; radar copied into the optical shows at once.
+- steepness of the optical spectrum, from one ring of frequencies to the next: true tiles vary
+  little here; blur makes it steeper, noise flatter.
+
+They are computed on square roots of reflectance, for the mean of the visible bands and for NIR.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+MIN_SCORED_PX: Final = 48
+"""Smaller tiles are not measured: their lowest ring of frequencies would be empty."""
+
+BLOCK_PX: Final = 128
+"""Larger tiles are measured in blocks of about this size, so that like is compared with like."""
+
+RINGS: Final = ((0.03, 0.06), (0.06, 0.12), (0.12, 0.2), (0.2, 0.28), (0.28, 0.38), (0.38, 0.5))
+"""Rings of radial frequency, in cycles per pixel."""
+
+EDGE_SCALES_PX: Final = (1.0, 2.0)
+"""Gaussian smoothing before gradients are taken."""
+
+_TEXTURE_RINGS: Final = (0, 1, 2)
+_STEEPNESS_RINGS: Final = (1, 2, 3, 4)
+_CORRELATION_RINGS: Final = (2, 3, 4, 5)
+_OPTICAL: Final = ("visible", "nir")
+_RADAR: Final = ("vv", "vh")
+_POWER_FLOOR: Final = 1e-9
+
+TEXTURES: Final = tuple(f"radar_power_{ring}" for ring in _TEXTURE_RINGS)
+EDGES: Final = tuple(f"edges_{optical}" for optical in _OPTICAL)
+CORRELATIONS: Final = tuple(
+    f"correlation_{optical}_{radar}_{ring}"
+    for optical in _OPTICAL
+    for radar in _RADAR
+    for ring in _CORRELATION_RINGS
+)
+STEEPNESSES: Final = tuple(
+    f"steepness_{optical}_{ring}" for optical in _OPTICAL for ring in _STEEPNESS_RINGS
+)
+MEASURES: Final = (*EDGES, *CORRELATIONS, *STEEPNESSES)
+"""Names of the measures, in the order of :attr:`BlockMeasures.values`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMeasures:
+    """Measures of one block.
+
+    Attributes:
+        texture: (3,) log power of the radar in the three lowest rings: how much structure it shows.
+        values: (26,) the measures named by ``MEASURES``.
+    """
+
+    texture: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def measure_blocks(
+    optical: NDArray[np.floating], s1: NDArray[np.floating]
+) -> Iterator[BlockMeasures]:
+    """Measure a pair block by block.
+
+    Args:
+        optical: (4, H, W) reflectance; H, W >= 48.
+        s1: (2, H, W) backscatter in dB.
+
+    Yields:
+        The measures of each block of about 128 px; one for tiles below 192 px.
+    """
+    for rows in _cuts(optical.shape[1]):
+        for columns in _cuts(optical.shape[2]):
+            yield _measure(optical[:, rows, columns], s1[:, rows, columns])
+
+
+def _cuts(length: int) -> list[slice]:
+    n_blocks = max(1, round(length / BLOCK_PX))
+    bounds = [round(k * length / n_blocks) for k in range(n_blocks + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+def _measure(optical: NDArray[np.floating], s1: NDArray[np.floating]) -> BlockMeasures:
+    roots = np.sqrt(np.maximum(optical, 0.0), dtype=np.float32)
+    bands = np.concatenate([roots[:3].mean(axis=0, keepdims=True), roots[3:], s1], dtype=np.float32)
+    bands -= bands.mean(axis=(1, 2), keepdims=True)
+    texture, correlations, steepnesses = _spectral_measures(bands)
+    edges = _edge_agreement(bands)
+    return BlockMeasures(texture, np.concatenate([edges, correlations, steepnesses]))
+
+
+def _spectral_measures(
+    bands: Floats,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Radar texture, correlations per ring and steepness of (visible, nir, vv, vh)."""
+    height, width = bands.shape[1:]
+    window, ring_weights = _window_and_rings(height, width)
+    spectrum = np.fft.rfft2(bands * window).reshape(len(bands), -1)
+    real, imaginary = spectrum.real, spectrum.imag
+
+    def shared_power(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.asarray((a[0] * b[0] + a[1] * b[1]) @ ring_weights, dtype=np.float64)
+
+    parts = np.stack([real, imaginary], axis=1)
+    power = np.stack([shared_power(part, part) for part in parts])
+    both = 0.5 * (parts[2] + parts[3])
+    texture = np.log(shared_power(both, both)[list(_TEXTURE_RINGS)] + _POWER_FLOOR)
+    correlations = [
+        shared_power(parts[optical], parts[radar])
+        / np.sqrt((power[optical] + _POWER_FLOOR) * (power[radar] + _POWER_FLOOR))
+        for optical in (0, 1)
+        for radar in (2, 3)
+    ]
+    log_power = np.log(power[:2] + _POWER_FLOOR)
+    rings = list(_STEEPNESS_RINGS)
+    steepness = log_power[:, [ring + 1 for ring in rings]] - log_power[:, rings]
+    return (
+        texture,
+        np.stack(correlations)[:, list(_CORRELATION_RINGS)].ravel(),
+        steepness.ravel(),
+    )
+
+
+def _edge_agreement(bands: Floats) -> NDArray[np.float64]:
+    """Mean cosine of twice the angle between optical and radar gradients, weighted by both.
+
+    Doubling the angle makes an edge count the same whichever side is the brighter one.
+
+    Args:
+        bands: (4, H, W) visible, nir, vv, vh.
+
+    Returns:
+        (2,) for visible and nir, -1..1: mean over the scales; 0 for unrelated edges, 1 for
+        parallel ones.
+    """
+    images = np.concatenate([bands[:2], bands[2:].mean(axis=0, keepdims=True)])
+    agreement = np.zeros(2)
+    for sigma_px in EDGE_SCALES_PX:
+        smooth = _gaussian_blur(images, sigma_px)
+        gradient_x = smooth[:, 1:-1, 2:] - smooth[:, 1:-1, :-2]
+        gradient_y = smooth[:, 2:, 1:-1] - smooth[:, :-2, 1:-1]
+        lengths = np.sqrt(gradient_x * gradient_x + gradient_y * gradient_y)
+        dot = gradient_x[:2] * gradient_x[2] + gradient_y[:2] * gradient_y[2]
+        weight = lengths[:2] * lengths[2] + np.float32(1e-12)
+        cosine_of_double = (2.0 * dot * dot / weight - weight).sum(axis=(1, 2))
+        agreement += cosine_of_double / weight.sum(axis=(1, 2))
+    return agreement / len(EDGE_SCALES_PX)
+
+
+@lru_cache(maxsize=16)
+def _window_and_rings(height: int, width: int) -> tuple[Floats, Floats]:
+    """(H, W) Hann window and (H * (W // 2 + 1), rings) weights of the mean power per ring."""
+    window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
+    counts = np.full(radius.shape, 2.0)
+    counts[:, 0] = 1.0
+    if width % 2 == 0:
+        counts[:, -1] = 1.0
+    rings = [(counts * ((radius >= low) & (radius < high))).ravel() for low, high in RINGS]
+    weights = np.stack([ring / ring.sum() for ring in rings], axis=1) / (window**2).sum()
+    return window.astype(np.float32), weights.astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _gaussian_taps(sigma_px: float) -> tuple[np.float32, ...]:
+    """Weights of offsets 0, 1, ... of a Gaussian cut at three standard deviations."""
+    weights = [math.exp(-0.5 * (k / sigma_px) ** 2) for k in range(math.ceil(3 * sigma_px) + 1)]
+    total = 2.0 * sum(weights) - weights[0]
+    return tuple(np.float32(weight / total) for weight in weights)
+
+
+def _gaussian_blur(images: Floats, sigma_px: float) -> Floats:
+    """Blur (band, H, W), mirrored at the border."""
+    taps = _gaussian_taps(sigma_px)
+    radius = len(taps) - 1
+    blurred = np.pad(images, [(0, 0), (radius, radius), (radius, radius)], mode="reflect")
+    for axis in (1, 2):
+        moved = np.moveaxis(blurred, axis, 0)
+        length = moved.shape[0] - 2 * radius
+        total = taps[0] * moved[radius : radius + length]
+        for offset in range(1, radius + 1):
+            left, right = radius - offset, radius + offset
+            total += taps[offset] * (moved[left : left + length] + moved[right : right + length])
+        blurred = np.moveaxis(total, 0, axis)
+    return blurred
