@@ -62,5 +62,7 @@ def test_many_or_hostile_keys_stay_readable() -> None:
     with pytest.raises(TileLayoutError) as caught:
         recognise(keys, OPTICAL_LAYOUTS)
     assert "key_018 and 81 more" in str(caught.value)
+    with pytest.raises(TileLayoutError, match=r"key_018, key_019\. Layouts"):
+        recognise(keys[:20], OPTICAL_LAYOUTS)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 600

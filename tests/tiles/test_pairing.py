@@ -194,7 +194,7 @@ def test_name_faults(name: str) -> None:
         "a-b_c+d,e=f@g~h#.npz",
         "..a.npz",
         "a..npz",
-        "日本/タイル.npz",
+        "日本/タイル\u3000一.npz",
         "x" * 226 + ".npz",
     ],
 )
@@ -214,7 +214,12 @@ def test_no_pairs_says_what_was_found_and_what_is_near(folders: tuple[Path, Path
         f"{opt_v2} holds 5 NPZ files (tile_000.npz, tile_001.npz, tile_002.npz, ...). "
         f"{s1} holds 2 NPZ files (other.npz, tile_001_s1.npz)."
     )
-    assert "Nearest to tile_000.npz: tile_001_s1.npz." in caught.value.hint
+    general = "A pair has the same file name in both folders, such as tile_001.npz."
+    assert caught.value.hint == general + " Nearest to tile_000.npz: tile_001_s1.npz."
+    (s1 / "tile_001_s1.npz").unlink()
+    with pytest.raises(NoTilePairsError) as caught:
+        find_pairs(opt_v2, s1)
+    assert caught.value.hint == general
 
 
 def test_empty_folders_are_no_pairs_either(folders: tuple[Path, Path]) -> None:
