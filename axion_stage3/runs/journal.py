@@ -45,6 +45,8 @@ class Journal:
         worker: Name of the worker; part of the file's name (letters, digits and ``-``).
         configuration_digest: Of this session's configuration.
         granted: What the session may do with outputs of another configuration.
+        scope: Which tiles the session is about; a session is made up for only by a finished one of
+            the same worker and scope.
 
     Raises:
         OutputError: The file cannot be made, or exists already.
@@ -58,6 +60,7 @@ class Journal:
         worker: str,
         configuration_digest: str,
         granted: GrantedPolicy = "resume",
+        scope: str = "",
     ) -> None:
         self.path = runs_folder / f"journal-{session:06d}-{worker}.jsonl"
         self._lock = threading.Lock()
@@ -76,6 +79,7 @@ class Journal:
             "worker": worker,
             "configuration": configuration_digest,
             "granted": granted,
+            "scope": scope,
         }
         self._write(encode_line(header), must_sync=True)
 

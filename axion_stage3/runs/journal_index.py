@@ -55,6 +55,7 @@ class JournalSession:
         worker: Name of the worker.
         configuration_digest: Of the session's configuration; empty if the first line is damaged.
         granted: What the session was allowed to do with outputs of another configuration.
+        scope: Which tiles it was about.
         closed: How it ended; None if it was killed or is still running.
         elapsed_seconds: Time from its start to its last line, in seconds.
     """
@@ -63,6 +64,7 @@ class JournalSession:
     worker: str
     configuration_digest: str = ""
     granted: GrantedPolicy = "resume"
+    scope: str = ""
     closed: EndState | None = None
     elapsed_seconds: float = 0.0
 
@@ -222,6 +224,8 @@ def _add_facts(session: JournalSession, document: dict[str, Any], path: Path) ->
         session.configuration_digest = document["configuration"]
     if document.get("granted") in ("resume", "skip", "overwrite"):
         session.granted = cast("GrantedPolicy", document["granted"])
+    if isinstance(document.get("scope"), str):
+        session.scope = document["scope"]
     if document.get("closed") in ("finished", "interrupted", "failed"):
         session.closed = cast("EndState", document["closed"])
 

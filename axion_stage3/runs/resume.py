@@ -231,12 +231,12 @@ def _continued_policy(index: JournalIndex, fingerprint: RunFingerprint) -> _Poli
     """What the unfinished session that this run goes on with was granted; None if there is none.
 
     A session counts only while no session of another configuration, and no later session of the
-    same worker, came after it.
+    same worker and scope, came after it.
     """
-    latest: dict[str, JournalSession] = {}
+    latest: dict[tuple[str, str], JournalSession] = {}
     for session in index.sessions:
         if session.configuration_digest == fingerprint.configuration_digest:
-            latest[session.worker] = session
+            latest[session.worker, session.scope] = session
         elif session.configuration_digest:
             latest.clear()
     unfinished = [session for session in latest.values() if session.closed != "finished"]

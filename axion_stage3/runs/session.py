@@ -119,6 +119,8 @@ class RunSession:
             OutputError: The output folder cannot be read or written.
         """
         runs_folder = _make_runs_folder(output_dir)
+        tiles = [pair.name for pair in pairs]
+        inputs_sha256 = hash_names(sorted(tiles))
         fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
         digest = fingerprint.configuration_digest
         lease = Lease.acquire(runs_folder, configuration_digest=digest, shard=facts.shard)
@@ -143,12 +145,12 @@ class RunSession:
                 worker="main" if facts.shard is None else f"shard-{facts.shard.label}",
                 configuration_digest=digest,
                 granted=plan.granted,
+                scope=_scope(inputs_sha256, retry_failed=retry_failed),
             )
         except BaseException:
             lease.release()
             raise
-        tiles = [pair.name for pair in pairs]
-        manifest = _manifest(facts, tiles, digest, lease.session)
+        manifest = _manifest(facts, inputs_sha256, len(tiles), digest, lease.session)
         session = cls(
             output_dir,
             plan,
@@ -274,7 +276,14 @@ def _changes(previous: Mapping[str, Any] | None, facts: RunFacts) -> list[str]:
     return changes
 
 
-def _manifest(facts: RunFacts, tiles: Sequence[str], digest: str, session: int) -> RunManifest:
+def _scope(inputs_sha256: str, *, retry_failed: bool) -> str:
+    """Short name of the set of tiles that a session is about."""
+    return inputs_sha256[:16] + ("-failed" if retry_failed else "")
+
+
+def _manifest(
+    facts: RunFacts, inputs_sha256: str, n_inputs: int, digest: str, session: int
+) -> RunManifest:
     return RunManifest(
         command=facts.command,
         configuration=facts.configuration,
@@ -282,8 +291,8 @@ def _manifest(facts: RunFacts, tiles: Sequence[str], digest: str, session: int) 
         checkpoint_sha256=facts.checkpoint_sha256,
         device=facts.device,
         seed=facts.seed,
-        n_inputs=len(tiles),
-        inputs_sha256=hash_names(sorted(tiles)),
+        n_inputs=n_inputs,
+        inputs_sha256=inputs_sha256,
         shard=None if facts.shard is None else str(facts.shard),
         session=session,
         state="running",

@@ -241,6 +241,20 @@ def test_a_retry_killed_before_its_line_is_made_again(bench: Workbench) -> None:
     assert names(bench.run()) == [ALL[0]]
 
 
+@pytest.mark.parametrize("part", ["failed tiles", "other tiles"])
+def test_a_killed_run_goes_on_although_a_part_was_finished_since(
+    bench: Workbench, part: str
+) -> None:
+    session = bench.open()
+    bench.write(session, bench.pairs[0])
+    kill(session)
+    if part == "failed tiles":
+        bench.open(retry_failed=True).close("finished", 0)
+    else:
+        bench.open(pairs=bench.pairs[1:2]).close("finished", 0)
+    assert names(bench.run()) == ALL
+
+
 @pytest.mark.parametrize("is_invalid", [False, True])
 def test_a_tile_that_fails_leaves_no_older_output_behind(
     bench: Workbench, is_invalid: bool
