@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,19 +87,27 @@ def write_damaged_folder(root: Path, n_tiles: int) -> dict[str, str | None]:
 
 
 def _good_tiles() -> Iterator[tuple[Pixels, Pixels]]:
-    """Real example tiles in eight orientations, then synthetic ones without end."""
+    """480 cuts of real example tiles: whole and four corners, in eight orientations.
+
+    Synthetic tiles follow without end; they are all there is where the examples are missing.
+    """
     folders = EXAMPLE_TILES / "opt_v2", EXAMPLE_TILES / "s1"
     if all(folder.is_dir() for folder in folders):
-        for turn in range(8):
-            for pair in find_pairs(*folders).pairs:
-                tile = load_pair(pair)
-                yield _turned(tile.opt_v2, turn), _turned(tile.s1, turn)
+        tiles = [load_pair(pair) for pair in find_pairs(*folders).pairs]
+        for corner, turn, tile in itertools.product(range(5), range(8), tiles):
+            yield _cut(tile.opt_v2, corner, turn), _cut(tile.s1, corner, turn)
     for seed in range(10**6):
         synthetic = make_tile(seed, 64 + 8 * (seed % 5))
         yield synthetic.opt_v2, synthetic.s1
 
 
-def _turned(bands: Pixels, turn: int) -> Pixels:
+def _cut(bands: Pixels, corner: int, turn: int) -> Pixels:
+    """The whole tile (corner 0) or three quarters of each side, turned and flipped."""
+    if corner:
+        height, width = (3 * side // 4 for side in bands.shape[1:])
+        rows = slice(height) if corner in (1, 2) else slice(-height, None)
+        columns = slice(width) if corner in (1, 3) else slice(-width, None)
+        bands = bands[:, rows, columns]
     flipped = bands[:, :, ::-1] if turn >= 4 else bands
     return np.ascontiguousarray(np.rot90(flipped, turn % 4, axes=(1, 2)))
 
