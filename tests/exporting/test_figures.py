@@ -126,9 +126,9 @@ def test_the_users_matplotlibrc_changes_nothing() -> None:
     import matplotlib as mpl
 
     picture = DRAWINGS["figure"]("a.npz")
-    with mpl.rc_context({"font.size": 40, "axes.facecolor": "black", "savefig.dpi": 10}):
+    with mpl.rc_context({"image.origin": "lower", "text.antialiased": False}):
         assert DRAWINGS["figure"]("a.npz") == picture
-        assert mpl.rcParams["font.size"] == 40
+        assert mpl.rcParams["image.origin"] == "lower"
 
 
 def test_a_sheet_holds_so_many_tiles_and_no_more() -> None:
