@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -15,6 +14,7 @@ from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers, precision_name, resolve_device
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
+from axion_stage3.inference.preflight import disk_warning
 from axion_stage3.inference.run_observer import ModelFacts, RunObserver
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.runs.interruption import Interruption
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 
     from axion_stage3.runs.journal import EndState
     from axion_stage3.runs.outcome import TileOutcome
-    from axion_stage3.tiles.pairing import TilePair
 
 EXIT_TILES_FAILED: Final = 3
-_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 64 * COMFORTABLE_PX**2}
+_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 16 * COMFORTABLE_PX**2}
 """Most pixels in a batch of several tiles. On the CPU a signal must be obeyed within seconds, and a
 batch in flight is only dropped between two calls of the network."""
 _QUEUED_BATCHES: Final = 4
-_SAMPLED_PAIRS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,8 @@ class _Run:
             existing=config.existing,
             retry_failed=config.retry_failed,
         ) as session:
-            self._warn_of_full_disk(session.plan.to_do)
+            if warning := disk_warning(session.plan.to_do, config):
+                observer.warned(warning)
             observer.tiles_planned(session.plan)
             limit = config.failure_limit(len(pairing.pairs))
             recorder = _Recorder(session, observer, limit, self._stop)
@@ -242,19 +241,6 @@ class _Run:
             statistics_path=config.output_dir / STATISTICS_NAME if config.statistics else None,
         )
 
-    def _warn_of_full_disk(self, pairs: Sequence[TilePair]) -> None:
-        try:
-            free_bytes = shutil.disk_usage(self._config.output_dir).free
-        except OSError:
-            return
-        wanted_bytes = _estimate_output_bytes(pairs, self._config)
-        if wanted_bytes > free_bytes:
-            self._observer.warned(
-                f"The outputs will take about {wanted_bytes / 2**30:.1f} GiB, and "
-                f"{self._config.output_dir} has {free_bytes / 2**30:.1f} GiB free. If the disk "
-                "fills up, the run stops; free some space and start it again, and it goes on."
-            )
-
 
 class _Recorder:
     """Journals each outcome, counts it and passes it on."""
@@ -295,18 +281,3 @@ def _facts(predictor: Predictor, config: InferenceConfig) -> ModelFacts:
         precision=precision_name(predictor.dtype),
         sha256=checkpoint.sha256,
     )
-
-
-def _estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
-    """Guess from the inputs' sizes: opt_final is written under two keys, all else once."""
-    sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
-    n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
-    sizes = [_file_bytes(pair.opt_v2_path) for pair in sample]
-    return n_copies * len(pairs) * sum(sizes) // max(1, len(sizes))
-
-
-def _file_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

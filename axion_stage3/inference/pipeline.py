@@ -14,6 +14,7 @@ signals at any moment.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.pairing import TilePair
 
 _WATCH_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Pipeline:
         self._stop = stop
         self._read: BatchQueue[ReadTile] = BatchQueue(size.queue_px, stages.batch_size)
         self._grounded: BatchQueue[GroundedTile] = BatchQueue(size.queue_px)
+        self._threads: list[Thread] = []
         self._fault: BaseException | None = None
 
     def run(self, pairs: Iterable[TilePair]) -> None:
@@ -102,16 +105,18 @@ class Pipeline:
             readers = self._start("read", self._size.n_readers, lambda: self._read_all(source))
             workers = self._start("ground", self._size.n_workers, self._ground_all)
             writers = self._start("write", self._size.n_writers, self._write_all)
-            # A reader may hang on a dead network disk; it holds nothing, so a stop leaves it alone.
-            _join(readers, unless=self._stop)
+            _wait(readers, self._stop.is_set)
             self._read.close()
-            _join(workers)
+            _wait(workers)
             self._grounded.close()
-            _join(writers)
+            _wait(writers)
         except BaseException as error:
             self._fail(error)
             raise
         finally:
+            # A reader may hang on a dead network disk: it holds nothing, and is left to itself.
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            _wait(self._threads, lambda: time.monotonic() > deadline)
             torch.set_num_threads(n_torch_threads)
         if self._fault is not None:
             raise self._fault
@@ -130,6 +135,7 @@ class Pipeline:
         ]
         for thread in threads:
             thread.start()
+            self._threads.append(thread)
         return threads
 
     def _fail(self, fault: BaseException) -> None:
@@ -141,12 +147,12 @@ class Pipeline:
     def _read_all(self, source: _SharedIterator[TilePair]) -> None:
         for pair in source:
             result = self._stages.read(pair)
+            if self._stop.is_set():
+                return
             if isinstance(result, TileOutcome):
                 self._stages.report(result)
             else:
                 self._read.put(result)
-            if self._stop.is_set():
-                return
 
     def _ground_all(self) -> None:
         torch.set_num_threads(self._size.n_compute_threads)
@@ -168,11 +174,11 @@ class Pipeline:
                 self._stages.report(self._stages.write(tile))
 
 
-def _join(threads: list[Thread], *, unless: Event | None = None) -> None:
-    """Wait until the threads have ended, or ``unless`` is set."""
+def _wait(threads: list[Thread], is_over: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the threads have ended, or ``is_over`` says so."""
     for thread in threads:
         # In short turns: a wait without end would hold up signals on some systems.
-        while thread.is_alive() and not (unless is not None and unless.is_set()):
+        while thread.is_alive() and not is_over():
             thread.join(_WATCH_SECONDS)
 
 

@@ -245,8 +245,7 @@ def ground(
         CheckpointError: The checkpoint is missing or unfit.
         ResourceError: There is no such device.
     """
-    optical = torch.as_tensor(np.asarray(opt_v2, dtype=np.float32))
-    radar = torch.as_tensor(np.asarray(s1, dtype=np.float32))
+    optical, radar = _as_float32(opt_v2), _as_float32(s1)
     names = [str(i) for i in range(len(optical))] if names is None else names
     _check_shapes(optical, radar, names)
     for key, tiles in {"opt_v2": optical, "s1": radar}.items():
@@ -271,6 +270,13 @@ def ground(
         for i in range(0, len(optical), n_batch)
     ]
     return np.concatenate([batch.numpy() for batch in batches])
+
+
+def _as_float32(tiles: Array) -> Tensor:
+    if isinstance(tiles, Tensor):
+        return tiles.detach().to("cpu", torch.float32)
+    # A copy: the array of a caller may be read-only, which torch does not know.
+    return torch.tensor(np.asarray(tiles, dtype=np.float32))
 
 
 def _check_shapes(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:

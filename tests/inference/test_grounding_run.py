@@ -196,7 +196,7 @@ def test_sub_folders_are_kept(infer: Infer, tmp_path: Path) -> None:
 def test_invalid_results_are_not_written(infer: Infer, tmp_path: Path) -> None:
     network = lively_network()
     with torch.no_grad():
-        network.encoder.head.bias.fill_(1e6)
+        network.encoder.correction.bias.fill_(1e6)
     wild = tmp_path / "wild.safetensors"
     save_checkpoint(wild, network, epoch=1, config={"timesteps": 1})
     result = infer(checkpoint=wild)

@@ -31,7 +31,7 @@ def start(options: dict[str, Any]) -> BaseProcess:
 
 def stop_at(process: BaseProcess, output: Path, n_outcomes: int, number: int) -> bool:
     """Send a signal once there are so many outcomes; False if the run ended before."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 250
     while process.exitcode is None and len(journal_lines_so_far(output)) < n_outcomes:
         assert time.monotonic() < deadline
         process.join(0.002)

@@ -167,8 +167,10 @@ def test_a_reader_that_hangs_does_not_hold_up_a_stop() -> None:
     began = time.monotonic()
     Pipeline(replace(bench.stages, read=read), SIZE, stop).run(pairs(100))
     assert time.monotonic() - began < 5
+    n_reported = len(bench.reported)
     may_go_on.set()
     assert is_quiet()
+    assert len(bench.reported) == n_reported
 
 
 def test_waiting_is_noted_in_seconds() -> None:

@@ -193,6 +193,15 @@ def test_ground_numbers_tiles_without_names(predictor: Predictor, checkpoint: Ch
     np.testing.assert_array_equal(grounded, expected.numpy())
 
 
+def test_ground_takes_tensors_and_arrays_that_cannot_be_written(checkpoint: Checkpoint) -> None:
+    opt_v2, s1, _ = tile_arrays(1, 16)
+    expected = ground(opt_v2, s1, checkpoint=checkpoint, device="cpu")
+    tensors = torch.from_numpy(opt_v2).double().requires_grad_(), torch.from_numpy(s1)
+    np.testing.assert_array_equal(ground(*tensors, checkpoint=checkpoint, device="cpu"), expected)
+    opt_v2.flags.writeable = s1.flags.writeable = False
+    np.testing.assert_array_equal(ground(opt_v2, s1, checkpoint=checkpoint), expected)
+
+
 @pytest.mark.parametrize(
     ("opt_shape", "s1_shape"),
     [
