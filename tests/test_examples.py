@@ -17,13 +17,13 @@ N_TILES = len(list((EXAMPLES / "tiles" / "opt_v2").glob("*.npz")))
 
 
 def test_ground_arrays(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(EXAMPLES / "ground_arrays.py"))["main"](n_tiles=2)
+    runpy.run_path(str(EXAMPLES / "ground_arrays.py"))["main"](n_tiles=N_TILES)
 
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split()[0] == "tile"
-    assert len(rows) == 2
+    assert len(rows) == N_TILES
     errors = [tuple(map(float, row.split()[-2:])) for row in rows]
-    assert all(after < before for before, after in errors)
+    assert sum(after for _, after in errors) < sum(before for before, _ in errors)
 
 
 def test_ground_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

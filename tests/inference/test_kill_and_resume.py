@@ -62,7 +62,7 @@ def check_kills(
     n_kills = 0
     for i, number in enumerate(numbers):
         n_before = len(journal_lines_so_far(output))
-        n_wanted = n_before + random.randrange(max(2, 2 * n_tiles // len(numbers)))
+        n_wanted = n_before + random.randrange(n_tiles // max(2, len(numbers) // 2))
         n_kills += stop_at(start(options), output, n_wanted, number)
         for name, value in hashes(output, "tile_*.npz").items():
             assert value == hashes(reference, name)[name], (i, name)
