@@ -53,9 +53,13 @@ class TextFormat:
 
     def begin(self, header: ValidationHeader) -> Iterator[str]:
         """The folders."""
-        folders = [f"{role} {folder}" for role, folder in header.folders.items()]
-        what = "the outputs of" if header.kind == "run" else "the inputs"
-        yield from indented(f"Validation of {what} {', '.join(folders)}", 0, 2)
+        if header.kind == "run":
+            yield from indented(f"Outputs in {header.folders['output_dir']}", 0, 2)
+            return
+        folders = [
+            f"{role.removesuffix('_dir')} in {path}" for role, path in header.folders.items()
+        ]
+        yield from indented(f"Inputs: {', '.join(folders)}", 0, 2)
 
     def tile(self, result: TileFindings) -> Iterable[str]:
         """Nothing: tiles are shown under their findings."""

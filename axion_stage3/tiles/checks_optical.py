@@ -20,8 +20,8 @@ CLOUD_REFLECTANCE: Final = 0.25
 CLOUD_WHITENESS: Final = 1.45
 MIN_CLOUD_SHARE: Final = 0.05
 """Bright and white: all visible bands above 0.25, the brightest at most 1.45 times the darkest. Of
-82 real tiles without cloud none has more than 3.6 % of such pixels; tiles of cloud or snow have
-7 to 63 %."""
+82 real tiles without cloud none has more than 3.6 % of such pixels; 11 tiles that are bright with
+cloud or snow have 7 to 63 %."""
 
 _DIGITAL_NUMBERS: Final = 1.0
 

@@ -6,10 +6,11 @@ band-pass and a partial whitening (Horner and Gianino 1984, "Phase-only matched 
 full one), and the squares are summed: a peak near the middle says that the tiles agree, one
 elsewhere that they are shifted, none that they do not show the same place.
 
-Measured on the 82 real training and validation pairs: 82 % have their peak within 3 px and 94 %
-within 5 px (steep forest is displaced in radar). Shifted by 7 px, 68 % are reported; with the
-optical tile of another place 64 %; undisturbed 1 % and 1 %. So the findings are warnings: a tile
-without structure cannot be judged, and a folder of shifted tiles shows in the count.
+Measured on 82 real training and validation pairs: 82 % have their peak within 3 px and 94 % within
+5 px (steep forest is displaced in radar). Of pairs shifted by 7 px, 68 % are reported as shifted and
+23 % as different places; with the optical tile of another scene 60 % are; of the undisturbed ones a
+single pair is, and 4 of 23 tiles of open water. So the findings are warnings: a tile without
+structure cannot be judged, and a folder of shifted tiles shows in the count.
 """
 
 from __future__ import annotations
