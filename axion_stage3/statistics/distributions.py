@@ -91,8 +91,8 @@ def robust_z_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
         values: (tile,) in any unit.
 
     Returns:
-        (tile,) float64, at most 1e9 in size; 0 for values that are not finite, for fewer than `FEWEST_VALUES` finite
-        ones, and if all are equal.
+        (tile,) float64, at most 1e9 in size; 0 for values that are not finite, for fewer than
+        `FEWEST_VALUES` finite ones, and if all are equal.
     """
     scores = np.zeros(values.shape, dtype=np.float64)
     is_usable = np.isfinite(values)

@@ -6,7 +6,7 @@ like radar texture, in standard deviations z, and three factors of 0..1 are form
 
 - structure = geometric mean over visible and NIR of 1 / (1 + exp(-z)), z of the agreement of edges:
   falls for detail that is invented, borrowed or misplaced;
-- independence = 1 / (1 + excess) over the correlations with radar pixels, and over agreement of
+- independence = 1 / (1 + excess) over the likeness to radar pixels, and over agreement of
   edges beyond what true pairs have: falls where the radar was copied into the optical;
 - detail = 1 / (1 + excess) over the steepness of the spectrum: falls for blur and for noise;
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from axion_stage3.errors import CheckpointError, InputError, TileShapeError
 from axion_stage3.statistics.grounding_measures import (
-    CORRELATIONS,
+    LIKENESSES,
     EDGES,
     MEASURES,
     MIN_SCORED_PX,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 TOLERANCE_Z: Final = 1.5
-"""Correlations and steepness this many standard deviations from true pairs cost nothing."""
+"""Likeness and steepness this many standard deviations from true pairs cost nothing."""
 
 EDGE_TOLERANCE_Z: Final = 2.0
 """Agreement of edges this many standard deviations above true pairs costs nothing."""
@@ -56,8 +56,8 @@ _RIDGE: Final = 3.0
 _MIN_SPREAD: Final = 0.02
 
 _EDGES: Final = slice(0, len(EDGES))
-_CORRELATIONS: Final = slice(len(EDGES), len(EDGES) + len(CORRELATIONS))
-_STEEPNESSES: Final = slice(len(EDGES) + len(CORRELATIONS), len(MEASURES))
+_LIKENESSES: Final = slice(len(EDGES), len(EDGES) + len(LIKENESSES))
+_STEEPNESSES: Final = slice(len(EDGES) + len(LIKENESSES), len(MEASURES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class GroundingScore:
         detail: 0..1, factor: the spectrum falls off as in true tiles.
         edges_visible: -1..1, raw agreement of visible edges with the radar's; 0 is unrelated.
         edges_nir: The same for NIR.
-        radar_correlation: 0..1, root mean square correlation with radar pixels at fine scales.
+        radar_likeness: 0..1, root mean square likeness to radar pixels at fine scales; 0 is unrelated.
         detail_power: Power at 0.12 to 0.5 cycles per pixel, relative to what true tiles of equal
             power at 0.06 to 0.12 have: 1 is right, below is blur, above is noise.
     """
@@ -83,7 +83,7 @@ class GroundingScore:
     detail: float
     edges_visible: float
     edges_nir: float
-    radar_correlation: float
+    radar_likeness: float
     detail_power: float
 
 
@@ -158,7 +158,8 @@ class GroundingReference:
         Returns:
             (measures,) in standard deviations of true pairs.
         """
-        return (block.values - self._expected(block)) / np.array(self.spread)
+        deviations: NDArray[np.float64] = block.values - self._expected(block)
+        return deviations / np.array(self.spread, dtype=np.float64)
 
     def detail_power(self, block: BlockMeasures) -> float:
         """Return the fine power of a block relative to true pairs (see :class:`GroundingScore`)."""
@@ -168,7 +169,10 @@ class GroundingReference:
 
     def _expected(self, block: BlockMeasures) -> NDArray[np.float64]:
         texture = (block.texture - np.array(self.texture_mean)) / np.array(self.texture_std)
-        return np.array(self.expected) + np.array(self.by_texture) @ texture
+        expected: NDArray[np.float64] = (
+            np.array(self.expected) + np.array(self.by_texture) @ texture
+        )
+        return expected
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as a JSON document, one entry per measure."""
@@ -254,7 +258,7 @@ def _score_block(block: BlockMeasures, reference: GroundingReference) -> Groundi
     # log(1 + exp(-z)) without overflow; its mean over the bands is -log of the geometric mean.
     structure = math.exp(-float(np.logaddexp(0.0, -z[_EDGES]).mean()))
     copied = np.concatenate(
-        [_excess(z[_CORRELATIONS], TOLERANCE_Z), _excess(z[_EDGES].clip(min=0), EDGE_TOLERANCE_Z)]
+        [_excess(z[_LIKENESSES], TOLERANCE_Z), _excess(z[_EDGES].clip(min=0), EDGE_TOLERANCE_Z)]
     )
     independence = 1.0 / (1.0 + float(copied.mean()))
     detail = 1.0 / (1.0 + float(_excess(z[_STEEPNESSES], TOLERANCE_Z).mean()))
@@ -266,7 +270,7 @@ def _score_block(block: BlockMeasures, reference: GroundingReference) -> Groundi
         detail=detail,
         edges_visible=float(visible),
         edges_nir=float(nir),
-        radar_correlation=float(np.sqrt(np.square(block.values[_CORRELATIONS]).mean())),
+        radar_likeness=float(np.sqrt(np.square(block.values[_LIKENESSES]).mean())),
         detail_power=reference.detail_power(block),
     )
 

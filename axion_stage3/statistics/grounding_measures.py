@@ -4,8 +4,10 @@ Three kinds of measures, none of which changes with brightness or contrast:
 
 - edges: do optical and radar edges run the same way? Where they are unrelated the answer is 0, so
   this tells true detail from invented, borrowed or shifted detail.
-- correlation of optical and radar pixels at fine scales: speckle is noise of the radar alone, so
-  true tiles show next to none; radar copied into the optical shows at once.
+- likeness of optical and radar pixels at fine scales: how much more often than not do both lie on
+  the same side of their surroundings? Speckle is noise of the radar alone, so true tiles show next
+  to no likeness; radar copied into the optical shows at once. Signs are compared, not values: the
+  many pixels of plain areas count, not the few strong edges that both rightly share.
 - steepness of the optical spectrum, from one ring of frequencies to the next: true tiles vary
   little here; blur makes it steeper, noise flatter.
 
@@ -38,28 +40,27 @@ BLOCK_PX: Final = 128
 RINGS: Final = ((0.03, 0.06), (0.06, 0.12), (0.12, 0.2), (0.2, 0.28), (0.28, 0.38), (0.38, 0.5))
 """Rings of radial frequency, in cycles per pixel."""
 
-EDGE_SCALES_PX: Final = (1.0, 2.0)
-"""Gaussian smoothing before gradients are taken."""
+SCALES_PX: Final = (1.0, 2.0)
+"""Gaussian blurs: gradients are taken after each, likeness is judged of what each takes away."""
 
 _TEXTURE_RINGS: Final = (0, 1, 2)
 _STEEPNESS_RINGS: Final = (1, 2, 3, 4)
-_CORRELATION_RINGS: Final = (2, 3, 4, 5)
 _OPTICAL: Final = ("visible", "nir")
 _RADAR: Final = ("vv", "vh")
 _POWER_FLOOR: Final = 1e-9
 
 TEXTURES: Final = tuple(f"radar_power_{ring}" for ring in _TEXTURE_RINGS)
 EDGES: Final = tuple(f"edges_{optical}" for optical in _OPTICAL)
-CORRELATIONS: Final = tuple(
-    f"correlation_{optical}_{radar}_{ring}"
+LIKENESSES: Final = tuple(
+    f"likeness_{scale}_{optical}_{radar}"
+    for scale in range(len(SCALES_PX))
     for optical in _OPTICAL
     for radar in _RADAR
-    for ring in _CORRELATION_RINGS
 )
 STEEPNESSES: Final = tuple(
     f"steepness_{optical}_{ring}" for optical in _OPTICAL for ring in _STEEPNESS_RINGS
 )
-MEASURES: Final = (*EDGES, *CORRELATIONS, *STEEPNESSES)
+MEASURES: Final = (*EDGES, *LIKENESSES, *STEEPNESSES)
 """Names of the measures, in the order of :attr:`BlockMeasures.values`."""
 
 
@@ -69,7 +70,7 @@ class BlockMeasures:
 
     Attributes:
         texture: (3,) log power of the radar in the three lowest rings: how much structure it shows.
-        values: (26,) the measures named by ``MEASURES``.
+        values: (18,) the measures named by ``MEASURES``.
     """
 
     texture: NDArray[np.float64]
@@ -103,67 +104,70 @@ def _measure(optical: NDArray[np.floating], s1: NDArray[np.floating]) -> BlockMe
     roots = np.sqrt(np.maximum(optical, 0.0), dtype=np.float32)
     bands = np.concatenate([roots[:3].mean(axis=0, keepdims=True), roots[3:], s1], dtype=np.float32)
     bands -= bands.mean(axis=(1, 2), keepdims=True)
-    texture, correlations, steepnesses = _spectral_measures(bands)
-    edges = _edge_agreement(bands)
-    return BlockMeasures(texture, np.concatenate([edges, correlations, steepnesses]))
+    texture, steepnesses = _spectral_measures(bands)
+    edges = np.zeros(len(_OPTICAL))
+    likenesses = []
+    sharper = bands
+    for sigma_px in SCALES_PX:
+        blurred = _gaussian_blur(bands, sigma_px)
+        edges += _edge_agreement(blurred) / len(SCALES_PX)
+        likenesses.append(_likeness(sharper - blurred))
+        sharper = blurred
+    return BlockMeasures(texture, np.concatenate([edges, *likenesses, steepnesses]))
 
 
-def _spectral_measures(
-    bands: Floats,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Radar texture, correlations per ring and steepness of (visible, nir, vv, vh)."""
+def _spectral_measures(bands: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Texture of the radar and steepness of the optical spectrum.
+
+    Args:
+        bands: (4, H, W) visible, nir, vv, vh, each of mean 0.
+
+    Returns:
+        (3,) log power of the radar's mean band, and (8,) differences of log power between rings.
+    """
     height, width = bands.shape[1:]
     window, ring_weights = _window_and_rings(height, width)
-    spectrum = np.fft.rfft2(bands * window).reshape(len(bands), -1)
-    real, imaginary = spectrum.real, spectrum.imag
-
-    def shared_power(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.asarray((a[0] * b[0] + a[1] * b[1]) @ ring_weights, dtype=np.float64)
-
-    parts = np.stack([real, imaginary], axis=1)
-    power = np.stack([shared_power(part, part) for part in parts])
-    both = 0.5 * (parts[2] + parts[3])
-    texture = np.log(shared_power(both, both)[list(_TEXTURE_RINGS)] + _POWER_FLOOR)
-    correlations = [
-        shared_power(parts[optical], parts[radar])
-        / np.sqrt((power[optical] + _POWER_FLOOR) * (power[radar] + _POWER_FLOOR))
-        for optical in (0, 1)
-        for radar in (2, 3)
-    ]
-    log_power = np.log(power[:2] + _POWER_FLOOR)
-    rings = list(_STEEPNESS_RINGS)
-    steepness = log_power[:, [ring + 1 for ring in rings]] - log_power[:, rings]
-    return (
-        texture,
-        np.stack(correlations)[:, list(_CORRELATION_RINGS)].ravel(),
-        steepness.ravel(),
-    )
+    images = np.concatenate([bands[:2], bands[2:].mean(axis=0, keepdims=True)])
+    spectrum = np.fft.rfft2(images * window).reshape(len(images), -1)
+    power = (spectrum.real**2 + spectrum.imag**2) @ ring_weights
+    log_power = np.log(power.astype(np.float64) + _POWER_FLOOR)
+    rings = np.array(_STEEPNESS_RINGS)
+    steepness = log_power[:2, rings + 1] - log_power[:2, rings]
+    return log_power[2, list(_TEXTURE_RINGS)], steepness.ravel()
 
 
-def _edge_agreement(bands: Floats) -> NDArray[np.float64]:
+def _edge_agreement(blurred: Floats) -> NDArray[np.float64]:
     """Mean cosine of twice the angle between optical and radar gradients, weighted by both.
 
     Doubling the angle makes an edge count the same whichever side is the brighter one.
 
     Args:
-        bands: (4, H, W) visible, nir, vv, vh.
+        blurred: (4, H, W) visible, nir, vv, vh.
 
     Returns:
-        (2,) for visible and nir, -1..1: mean over the scales; 0 for unrelated edges, 1 for
-        parallel ones.
+        (2,) for visible and nir, -1..1: 0 for unrelated edges, 1 for parallel ones.
     """
-    images = np.concatenate([bands[:2], bands[2:].mean(axis=0, keepdims=True)])
-    agreement = np.zeros(2)
-    for sigma_px in EDGE_SCALES_PX:
-        smooth = _gaussian_blur(images, sigma_px)
-        gradient_x = smooth[:, 1:-1, 2:] - smooth[:, 1:-1, :-2]
-        gradient_y = smooth[:, 2:, 1:-1] - smooth[:, :-2, 1:-1]
-        lengths = np.sqrt(gradient_x * gradient_x + gradient_y * gradient_y)
-        dot = gradient_x[:2] * gradient_x[2] + gradient_y[:2] * gradient_y[2]
-        weight = lengths[:2] * lengths[2] + np.float32(1e-12)
-        cosine_of_double = (2.0 * dot * dot / weight - weight).sum(axis=(1, 2))
-        agreement += cosine_of_double / weight.sum(axis=(1, 2))
-    return agreement / len(EDGE_SCALES_PX)
+    images = np.concatenate([blurred[:2], blurred[2:].mean(axis=0, keepdims=True)])
+    gradient_x = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
+    gradient_y = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
+    lengths = np.sqrt(gradient_x * gradient_x + gradient_y * gradient_y)
+    dot = gradient_x[:2] * gradient_x[2] + gradient_y[:2] * gradient_y[2]
+    weight = lengths[:2] * lengths[2] + np.float32(1e-12)
+    cosine_of_double = (2.0 * dot * dot / weight - weight).sum(axis=(1, 2))
+    return np.asarray(cosine_of_double / weight.sum(axis=(1, 2)), dtype=np.float64)
+
+
+def _likeness(detail: Floats) -> NDArray[np.float64]:
+    """Share of pixels whose optical and radar detail have the same sign, less the share that have not.
+
+    Args:
+        detail: (4, H, W) visible, nir, vv, vh, each less its surroundings.
+
+    Returns:
+        (4,) visible-vv, visible-vh, nir-vv, nir-vh; -1..1.
+    """
+    signs = np.sign(detail).reshape(len(detail), -1)
+    return np.asarray(signs[:2] @ signs[2:].T, dtype=np.float64).ravel() / signs.shape[1]
 
 
 @lru_cache(maxsize=16)
