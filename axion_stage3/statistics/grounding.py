@@ -29,8 +29,8 @@ import numpy as np
 
 from axion_stage3.errors import CheckpointError, InputError, TileShapeError
 from axion_stage3.statistics.grounding_measures import (
-    LIKENESSES,
     EDGES,
+    LIKENESSES,
     MEASURES,
     MIN_SCORED_PX,
     TEXTURES,
@@ -72,7 +72,7 @@ class GroundingScore:
         detail: 0..1, factor: the spectrum falls off as in true tiles.
         edges_visible: -1..1, raw agreement of visible edges with the radar's; 0 is unrelated.
         edges_nir: The same for NIR.
-        radar_likeness: 0..1, root mean square likeness to radar pixels at fine scales; 0 is unrelated.
+        radar_likeness: 0..1, root mean square likeness to radar pixels; 0 is unrelated.
         detail_power: Power at 0.12 to 0.5 cycles per pixel, relative to what true tiles of equal
             power at 0.06 to 0.12 have: 1 is right, below is blur, above is noise.
     """

@@ -158,7 +158,7 @@ def _edge_agreement(blurred: Floats) -> NDArray[np.float64]:
 
 
 def _likeness(detail: Floats) -> NDArray[np.float64]:
-    """Share of pixels whose optical and radar detail have the same sign, less the share that have not.
+    """Share of pixels whose optical and radar detail agree in sign, less the others.
 
     Args:
         detail: (4, H, W) visible, nir, vv, vh, each less its surroundings.
