@@ -146,8 +146,9 @@ def check_output(tile: StoredTile, opt_v2: NDArray[np.float32] | None = None) ->
         return CheckedTile(tile, tuple(findings))
     if all_zero := check_all_zero(values, tile.subject):
         return CheckedTile(tile, (*findings, *all_zero))
+    if out_of_range := check_range(values, tile.bands, tile.subject):
+        return CheckedTile(tile, (*findings, *out_of_range), values)
     findings += _check_texture(values, tile)
-    findings += check_range(values, tile.bands, tile.subject)
     findings += check_duplicated_bands(values, tile.subject)
     if opt_v2 is not None:
         findings += _check_against(values, opt_v2)

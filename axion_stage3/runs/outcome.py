@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from axion_stage3.errors import AxionError, InvalidOutputError
 
-OutcomeName = Literal["written", "failed", "invalid", "skipped"]
+OutcomeName = Literal["written", "failed", "invalid", "skipped", "replacing"]
 Phase = Literal["read", "compute", "check", "write"]
 StatisticsValue = float | int | str | None
 
@@ -33,7 +33,9 @@ class TileOutcome:
     Attributes:
         tile: Name of the tile (posix path below its folder, with ``.npz``).
         outcome: ``written``; ``failed`` (read, compute or write); ``invalid`` (the result failed
-            the automatic validation); ``skipped`` (an older output was kept on request).
+            the automatic validation); ``skipped`` (an older output was kept on request);
+            ``replacing`` (nothing yet: an older output is about to be replaced, and can no longer
+            be taken for what was recorded of it).
         fingerprint: What the tile was made from (see fingerprint.py), taken before it was read.
         phase: Where it failed; None unless failed or invalid.
         error_code: Stable code of the error (AX-E...); empty unless failed or invalid.

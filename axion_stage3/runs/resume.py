@@ -42,7 +42,7 @@ class ResumePlan:
         newly_skipped: Names of tiles whose output of another run is kept and not yet journalled.
         n_skipped: All tiles whose output of another run is kept.
         n_left_out: Tiles left for a later run, because only failed tiles are to be retried.
-        replaced: Names in ``to_do`` whose output file is there now and will be replaced.
+        replaced: Names in ``to_do`` of which an output is there or on record, to be replaced.
         granted: What this session may do with outputs of another configuration; goes into the
             journal's first line.
     """
@@ -122,7 +122,7 @@ def plan_resume(
         newly_skipped=tuple(names["keep"]),
         n_skipped=len(names["keep"]) + len(names["kept"]),
         n_left_out=len(names["left_out"]),
-        replaced=frozenset(p.name for p in to_do if judge.output_size(p.name) is not None),
+        replaced=frozenset(pair.name for pair in to_do if judge.has_older_output(pair.name)),
         granted=_granted(policy),
     )
 
@@ -172,6 +172,12 @@ class _Judge:
         except OSError:
             return None
 
+    def has_older_output(self, name: str) -> bool:
+        """Whether an output of the tile is in the folder or on record."""
+        record = self._index.get(name)
+        is_recorded = record is not None and record.outcome == "written"
+        return is_recorded or self.output_size(name) is not None
+
     def outputs_of_other_configurations(self) -> list[str]:
         """Outputs of another configuration anywhere in the folder, unless mixing was allowed."""
         own = self._fingerprint.configuration_digest
@@ -185,12 +191,12 @@ class _Judge:
 
     def _is_output_of_other(self, name: str) -> bool:
         record = self._index.get(name)
-        return (
-            record is not None
-            and record.outcome == "written"
-            and not self._is_own(record)
-            and self.output_size(name) == record.output_bytes
-        )
+        if record is None or self._is_own(record):
+            return False
+        size = self.output_size(name)
+        if record.outcome == "replacing":
+            return size is not None
+        return record.outcome == "written" and size == record.output_bytes
 
     def _is_own(self, record: TileRecord) -> bool:
         return record.configuration_digest == self._fingerprint.configuration_digest
@@ -199,8 +205,8 @@ class _Judge:
         """The latest outcome is of this configuration."""
         size = self.output_size(pair.name)
         is_same = self._fingerprint.of_pair(pair) == record.fingerprint
-        if record.outcome == "written":
-            if is_same and size == record.output_bytes:
+        if record.outcome in ("written", "replacing"):
+            if record.outcome == "written" and is_same and size == record.output_bytes:
                 return "done"
             return "keep" if self._policy == "skip" and size is not None else "do"
         if record.outcome == "skipped":

@@ -176,8 +176,19 @@ class RunSession:
                 self.record(TileOutcome(pair.name, "skipped", fingerprint=self.fingerprint(pair)))
 
     def fingerprint(self, pair: TilePair) -> str:
-        """Fingerprint of a pair; take it just before reading the tile."""
-        return self._fingerprint.of_pair(pair)
+        """Fingerprint of a pair; take it just before reading the tile.
+
+        If an output of the tile is there or on record, the journal first takes note that it is
+        being replaced: killed between the new output and its line, the run would leave a record
+        that describes a file which is no longer the same.
+
+        Raises:
+            OutputError: The journal cannot be written.
+        """
+        fingerprint = self._fingerprint.of_pair(pair)
+        if pair.name in self.plan.replaced:
+            self._journal.append(TileOutcome(pair.name, "replacing", fingerprint))
+        return fingerprint
 
     def record(self, outcome: TileOutcome) -> None:
         """Add an outcome to the journal; after the output has been written, never before.

@@ -7,9 +7,9 @@ full one), and the squares are summed: a peak near the middle says that the tile
 elsewhere that they are shifted, none that they do not show the same place.
 
 Measured on 82 real training and validation pairs: 82 % have their peak within 3 px and 94 % within
-5 px (steep forest is displaced in radar). Of pairs shifted by 7 px, 68 % are reported as shifted and
-23 % as different places; with the optical tile of another scene 60 % are; of the undisturbed ones a
-single pair is, and 4 of 23 tiles of open water. So the findings are warnings: a tile without
+5 px (steep forest is displaced in radar). Of pairs shifted by 7 px, 68 % are reported as shifted
+and 23 % as different places; with the optical tile of another scene 60 % are; of the undisturbed
+ones a single pair is, and 4 of 23 tiles of open water. So the findings are warnings: a tile without
 structure cannot be judged, and a folder of shifted tiles shows in the count.
 """
 

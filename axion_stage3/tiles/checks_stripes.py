@@ -21,8 +21,8 @@ MIN_COHERENT_SHARE: Final = 0.1
 MIN_COHERENCE_RATIO: Final = 2.0
 """Stripes show as coherent lines in one direction: their share exceeds that of the other direction
 by 0.1, and the mean coherence is twice that of the other direction. In 140 real pairs the largest
-excess is 0.08, with a ratio of 1.7 at most; blurred by 2 px none is reported either. Stripes of half
-a band's standard deviation, one line in four, are found in all of them."""
+excess is 0.08, with a ratio of 1.7 at most; blurred by 2 px none is reported either. Stripes of
+half a band's standard deviation, one line in four, are found in all of them."""
 
 MIN_JUDGED_PX: Final = 64
 """Shorter lines are coherent by chance too often."""

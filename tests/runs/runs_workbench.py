@@ -54,9 +54,9 @@ class Workbench:
         return self.output_dir / pair.name
 
     def content(self, pair: TilePair, seed: int = 0) -> bytes:
-        """What a correct output of this input under this seed is."""
+        """What a correct output of this input under this seed is; all have one size."""
         digest = hashlib.sha256(pair.opt_v2_path.read_bytes()).hexdigest()
-        return f"{seed} {digest} {'x' * (seed % 7)}".encode()
+        return f"{seed} {digest}".encode()
 
     def open(
         self,

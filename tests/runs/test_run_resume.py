@@ -241,6 +241,30 @@ def test_a_retry_killed_before_its_line_is_made_again(bench: Workbench) -> None:
     assert names(bench.run()) == [ALL[0]]
 
 
+def test_an_output_replaced_without_a_line_is_not_taken_for_the_recorded_one(
+    bench: Workbench,
+) -> None:
+    """Both outputs have one size: only the journal can tell that one replaced the other."""
+    bench.run()
+    session = bench.open(facts(1), existing="overwrite")
+    bench.write(session, bench.pairs[0])
+    kill(session)
+    with pytest.raises(RunConflictError, match="1 output "):
+        bench.open()
+    with pytest.raises(RunConflictError, match="1 output "):
+        bench.open(pairs=bench.pairs[1:])
+    assert names(bench.run(facts(1))) == ALL
+    assert {bench.output(pair).read_bytes()[:1] for pair in bench.pairs} == {b"1"}
+
+
+def test_a_run_that_only_began_to_overwrite_costs_nothing_that_it_did_not_touch(
+    bench: Workbench,
+) -> None:
+    bench.run()
+    bench.open(facts(1), existing="overwrite").close("interrupted", 130)
+    assert names(bench.run()) == []
+
+
 @pytest.mark.parametrize("part", ["failed tiles", "other tiles"])
 def test_a_killed_run_goes_on_although_a_part_was_finished_since(
     bench: Workbench, part: str

@@ -129,7 +129,9 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
     @rule(n_bytes=st.integers(1, 400))
     def tear_the_latest_journal(self, n_bytes: int) -> None:
         journals = sorted((self.bench.output_dir / "runs").glob("journal-*"))
-        if journals:
+        # Not while overwriting: a power cut that takes the last seconds of a journal, but not the
+        # outputs of another configuration made in them, is not promised to be noticed.
+        if journals and self.replacing is None:
             content = journals[-1].read_bytes()
             # Its first line is synced before anything else happens: a crash cannot take it.
             first = content.index(b"\n") + 1
