@@ -65,7 +65,7 @@ def _sum_2x2(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _interpolate(values: NDArray[np.float32], size: int, *, axis: int) -> NDArray[np.float32]:
     n = values.shape[axis]
     centres = np.clip((np.arange(size) + 0.5) * (n / size) - 0.5, 0, n - 1)
-    lower = np.minimum(centres.astype(np.intp), max(n - 2, 0))
+    lower = centres.astype(np.intp)
     upper = np.minimum(lower + 1, n - 1)
     shape = [1, 1, 1]
     shape[axis] = size
