@@ -70,7 +70,7 @@ def test_no_changed_byte_goes_unnoticed(outcome: TileOutcome, data: st.DataObjec
     assert decode_line(bytes(line)) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(outcomes, max_size=5), min_size=1, max_size=3), st.data())
 def test_damaged_journals_say_nothing_that_was_not_written(
     journals: list[list[TileOutcome]], data: st.DataObject

@@ -28,6 +28,8 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
         self.bench = Workbench(Path(self.folder.name), n_tiles=4)
         self.failing: set[str] = set()
         self.replacing: int | None = None
+        self.latest_seed: int | None = None
+        self.is_latest_killed = False
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -42,7 +44,11 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
         }
 
     def open(self, seed: int, *, is_overwriting: bool, is_retrying: bool = False):
-        """Open a session, or None if it refuses; it refuses exactly when outputs would be mixed."""
+        """Open a session, or None if it refuses.
+
+        It refuses when outputs would be mixed; else never, unless another configuration was used
+        since, so that nobody can know whose an output without a journal line is.
+        """
         others = self.seeds_of_outputs() - {seed}
         try:
             session = self.bench.open(
@@ -51,7 +57,7 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
                 retry_failed=is_retrying,
             )
         except RunConflictError:
-            assert others
+            assert others or self.latest_seed != seed
             assert not is_overwriting
             return None
         assert not others or is_overwriting or self.replacing == seed
@@ -59,6 +65,8 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
             self.replacing = seed
         elif self.replacing != seed:
             self.replacing = None
+        self.latest_seed = seed
+        self.is_latest_killed = True
         return session
 
     @rule(
@@ -98,6 +106,7 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
         summary = session.write_summary()
         session.close("finished", 0)
         self.replacing = None
+        self.is_latest_killed = False
         if n_left:
             return
         known_failed = {failure["tile_name"] for failure in summary["failed_tiles"]}
@@ -111,6 +120,7 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
         again = self.bench.open(facts(seed))
         assert again.plan.to_do == ()
         again.close("finished", 0)
+        self.is_latest_killed = False
 
     @rule(tile=TILES)
     def change_an_input(self, tile: int) -> None:
@@ -129,9 +139,10 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
     @rule(n_bytes=st.integers(1, 400))
     def tear_the_latest_journal(self, n_bytes: int) -> None:
         journals = sorted((self.bench.output_dir / "runs").glob("journal-*"))
-        # Not while overwriting: a power cut that takes the last seconds of a journal, but not the
-        # outputs of another configuration made in them, is not promised to be noticed.
-        if journals and self.replacing is None:
+        # Not of a closed session: closing syncs. Not while overwriting: a power cut that takes the
+        # last seconds of a journal, but not the outputs of another configuration made in them, is
+        # not promised to be noticed.
+        if journals and self.is_latest_killed and self.replacing is None:
             content = journals[-1].read_bytes()
             # Its first line is synced before anything else happens: a crash cannot take it.
             first = content.index(b"\n") + 1
