@@ -17,6 +17,7 @@ from axion_stage3.exporting.composites import (
     true_colour,
 )
 from axion_stage3.exporting.png import png_bytes
+from axion_stage3.tiles.bands import OUTPUT_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.findings import Subject
 
 WIDTH: Final = 80
+_ORDER: Final[tuple[Subject, ...]] = ("opt_v2", "s1", "opt_final")
 _GAP: Final = 2
 _MOST_COLUMNS: Final = 38
 _SHADES: Final = " ░▒▓█"
@@ -54,15 +56,19 @@ def panels_of(pixels: Mapping[Subject, NDArray[np.float32]]) -> list[Panel]:
     Args:
         pixels: (band, y, x) in reflectance or dB, by kind of tile.
     """
-    optical = [pixels[subject] for subject in ("opt_v2", "opt_final") if subject in pixels]
+    # Wild values would leave nothing of the colours; what is beyond the range is reported anyway.
+    optical = {
+        subject: np.clip(values, *OUTPUT_RANGE)
+        for subject, values in pixels.items()
+        if subject != "s1"
+    }
+    stretch = common_stretch(list(optical.values())) if optical else None
     panels = []
-    if "opt_v2" in pixels:
-        panels.append(Panel("opt_v2", true_colour(pixels["opt_v2"], common_stretch(optical))))
-    if "s1" in pixels:
-        panels.append(Panel("s1 (VV VH)", radar_composite(pixels["s1"])))
-    if "opt_final" in pixels:
-        image = true_colour(pixels["opt_final"], common_stretch(optical))
-        panels.append(Panel("opt_final", image))
+    for subject in _ORDER:
+        if subject in optical and stretch is not None:
+            panels.append(Panel(subject, true_colour(optical[subject], stretch)))
+        elif subject in pixels:
+            panels.append(Panel("s1 (VV VH)", radar_composite(pixels[subject])))
     return panels
 
 

@@ -58,7 +58,7 @@ class StoredTile:
         layout: The key layout; None if none was recognised.
         findings: What the checks of the file found.
         stored: (band, y, x) float32, values as stored; None if they cannot be used at all.
-        companions: Further arrays that were asked for and are there, by key.
+        companions: Further arrays that were asked for and are there, by key, as float32.
     """
 
     subject: Subject
@@ -67,7 +67,7 @@ class StoredTile:
     layout: Layout | None
     findings: tuple[Finding, ...]
     stored: NDArray[np.float32] | None
-    companions: Mapping[str, NDArray[Any]]
+    companions: Mapping[str, NDArray[np.float32]]
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def read_stored_tile(
     findings: list[Finding] = []
     layout: Layout | None = None
     stored: NDArray[np.float32] | None = None
-    others: dict[str, NDArray[Any]] = {}
+    others: dict[str, NDArray[np.float32]] = {}
     try:
         with NpzArchive(path) as archive:
             headers = archive.headers()
@@ -109,7 +109,8 @@ def read_stored_tile(
                 findings += check_members(headers, layout, subject)
             if layout is not None and worst(findings) != Severity.ERROR:
                 stored = _as_float32(archive.read(layout.keys), layout)
-                others = archive.read([key for key in companions if key in headers])
+                wanted = [key for key in companions if key in headers]
+                others = {key: _single(array) for key, array in archive.read(wanted).items()}
     except TileReadError as error:
         findings.append(unreadable(error, subject))
         stored = None
@@ -129,8 +130,13 @@ def subject_of(names: Collection[str]) -> Subject | None:
 
 
 def _as_float32(arrays: Mapping[str, NDArray[Any]], layout: Layout) -> NDArray[np.float32]:
-    """The bands as one array; what float32 cannot hold becomes infinite, and is found as such."""
+    """The bands as one array (band, y, x)."""
+    if layout.is_stacked:
+        return _single(arrays[layout.keys[0]])
+    return np.stack([_single(arrays[key]) for key in layout.keys])
+
+
+def _single(array: NDArray[Any]) -> NDArray[np.float32]:
+    """As float32; what that cannot hold becomes infinite, and is found as such."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if layout.is_stacked:
-            return np.asarray(arrays[layout.keys[0]], dtype=np.float32)
-        return np.stack([np.asarray(arrays[key], dtype=np.float32) for key in layout.keys])
+        return np.asarray(array, dtype=np.float32)
