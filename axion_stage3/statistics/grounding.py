@@ -6,17 +6,18 @@ like radar texture, in standard deviations z, and three factors of 0..1 are form
 
 - structure = geometric mean over visible and NIR of 1 / (1 + exp(-z)), z of the agreement of edges:
   falls for detail that is invented, borrowed or misplaced;
-- independence = 1 / (1 + excess) over the likeness to radar pixels, and over agreement of
-  edges beyond what true pairs have: falls where the radar was copied into the optical;
+- independence = 1 / (1 + excess) over the likeness to radar pixels, and over agreement of edges
+  beyond what true pairs have: falls where the radar was copied into the optical;
 - detail = 1 / (1 + excess) over the steepness of the spectrum: falls for blur and for noise;
 
 where excess = mean of max(|z| - z0, 0)²: within z0 standard deviations a tile is like any true one
-and differences say nothing. The score is structure x independence x detail^(1/4): blur harms less
-than wrong detail.
+and differences say nothing. The score is structure x independence^(1/2) x detail^(1/4): wrong
+detail weighs more than copied radar, and that more than blur.
 
 The score compares versions of one tile (opt_v2 against opt_final) or many tiles. Between true tiles
 it varies more than between a tile and its faulty version, so it is no verdict on a single tile. It
-does not see colour casts or contrast errors, nor faults of detail smaller than the radar's noise.
+does not see colour casts or contrast errors, nor faults of detail smaller than the radar's noise;
+over open water, where optical and radar have no edges in common, it says little.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ FORMAT_VERSION: Final = 1
 TOLERANCE_Z: Final = 1.5
 """Likeness and steepness this many standard deviations from true pairs cost nothing."""
 
-EDGE_TOLERANCE_Z: Final = 2.0
+EDGE_TOLERANCE_Z: Final = 3.0
 """Agreement of edges this many standard deviations above true pairs costs nothing."""
 
+INDEPENDENCE_EXPONENT: Final = 0.5
 DETAIL_EXPONENT: Final = 0.25
 MIN_BLOCKS: Final = 2
 _RIDGE: Final = 3.0
@@ -264,7 +266,7 @@ def _score_block(block: BlockMeasures, reference: GroundingReference) -> Groundi
     detail = 1.0 / (1.0 + float(_excess(z[_STEEPNESSES], TOLERANCE_Z).mean()))
     visible, nir = block.values[_EDGES]
     return GroundingScore(
-        score=structure * independence * detail**DETAIL_EXPONENT,
+        score=structure * independence**INDEPENDENCE_EXPONENT * detail**DETAIL_EXPONENT,
         structure=structure,
         independence=independence,
         detail=detail,

@@ -5,9 +5,9 @@ Three kinds of measures, none of which changes with brightness or contrast:
 - edges: do optical and radar edges run the same way? Where they are unrelated the answer is 0, so
   this tells true detail from invented, borrowed or shifted detail.
 - likeness of optical and radar pixels at fine scales: how much more often than not do both lie on
-  the same side of their surroundings? Speckle is noise of the radar alone, so true tiles show next
-  to no likeness; radar copied into the optical shows at once. Signs are compared, not values: the
-  many pixels of plain areas count, not the few strong edges that both rightly share.
+  the same side of their surroundings? Only where the radar is plain (its weaker half of gradients):
+  there it shows little but speckle, which is noise of the radar alone, so true tiles show next to
+  no likeness, and radar copied into the optical shows at once.
 - steepness of the optical spectrum, from one ring of frequencies to the next: true tiles vary
   little here; blur makes it steeper, noise flatter.
 
@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -105,14 +105,15 @@ def _measure(optical: NDArray[np.floating], s1: NDArray[np.floating]) -> BlockMe
     bands = np.concatenate([roots[:3].mean(axis=0, keepdims=True), roots[3:], s1], dtype=np.float32)
     bands -= bands.mean(axis=(1, 2), keepdims=True)
     texture, steepnesses = _spectral_measures(bands)
-    edges = np.zeros(len(_OPTICAL))
-    likenesses = []
-    sharper = bands
-    for sigma_px in SCALES_PX:
-        blurred = _gaussian_blur(bands, sigma_px)
-        edges += _edge_agreement(blurred) / len(SCALES_PX)
-        likenesses.append(_likeness(sharper - blurred))
-        sharper = blurred
+    blurred = [_gaussian_blur(bands, sigma_px) for sigma_px in SCALES_PX]
+    gradients = [_gradients(images) for images in blurred]
+    edges = np.mean([_edge_agreement(gradient) for gradient in gradients], axis=0)
+    radar_gradient = gradients[-1].length[2]
+    is_plain = radar_gradient <= np.median(radar_gradient)
+    likenesses = [
+        _likeness((sharper - blunter)[:, 1:-1, 1:-1][:, is_plain])
+        for sharper, blunter in pairwise([bands, *blurred])
+    ]
     return BlockMeasures(texture, np.concatenate([edges, *likenesses, steepnesses]))
 
 
@@ -136,38 +137,49 @@ def _spectral_measures(bands: Floats) -> tuple[NDArray[np.float64], NDArray[np.f
     return log_power[2, list(_TEXTURE_RINGS)], steepness.ravel()
 
 
-def _edge_agreement(blurred: Floats) -> NDArray[np.float64]:
+class _Gradients(NamedTuple):
+    """Gradients of visible, nir and the radar's mean band; each (3, H - 2, W - 2)."""
+
+    x: Floats
+    y: Floats
+    length: Floats
+
+
+def _gradients(bands: Floats) -> _Gradients:
+    """Central differences of (visible, nir, vv, vh)."""
+    images = np.concatenate([bands[:2], bands[2:].mean(axis=0, keepdims=True)])
+    x = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
+    y = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
+    return _Gradients(x, y, np.sqrt(x * x + y * y))
+
+
+def _edge_agreement(gradients: _Gradients) -> NDArray[np.float64]:
     """Mean cosine of twice the angle between optical and radar gradients, weighted by both.
 
     Doubling the angle makes an edge count the same whichever side is the brighter one.
 
-    Args:
-        blurred: (4, H, W) visible, nir, vv, vh.
-
     Returns:
         (2,) for visible and nir, -1..1: 0 for unrelated edges, 1 for parallel ones.
     """
-    images = np.concatenate([blurred[:2], blurred[2:].mean(axis=0, keepdims=True)])
-    gradient_x = images[:, 1:-1, 2:] - images[:, 1:-1, :-2]
-    gradient_y = images[:, 2:, 1:-1] - images[:, :-2, 1:-1]
-    lengths = np.sqrt(gradient_x * gradient_x + gradient_y * gradient_y)
-    dot = gradient_x[:2] * gradient_x[2] + gradient_y[:2] * gradient_y[2]
-    weight = lengths[:2] * lengths[2] + np.float32(1e-12)
+    x, y, length = gradients
+    dot = x[:2] * x[2] + y[:2] * y[2]
+    weight = length[:2] * length[2] + np.float32(1e-12)
     cosine_of_double = (2.0 * dot * dot / weight - weight).sum(axis=(1, 2))
     return np.asarray(cosine_of_double / weight.sum(axis=(1, 2)), dtype=np.float64)
 
 
 def _likeness(detail: Floats) -> NDArray[np.float64]:
-    """Share of pixels whose optical and radar detail agree in sign, less the others.
+    """Share of pixels with optical and radar detail of the same sign, less the share without.
 
     Args:
-        detail: (4, H, W) visible, nir, vv, vh, each less its surroundings.
+        detail: (4, pixels) visible, nir, vv, vh, each less its surroundings.
 
     Returns:
         (4,) visible-vv, visible-vh, nir-vv, nir-vh; -1..1.
     """
-    signs = np.sign(detail).reshape(len(detail), -1)
-    return np.asarray(signs[:2] @ signs[2:].T, dtype=np.float64).ravel() / signs.shape[1]
+    signs = np.sign(detail)
+    surplus = (signs[:2] @ signs[2:].T).ravel()
+    return np.asarray(surplus, dtype=np.float64) / np.float64(signs.shape[1])
 
 
 @lru_cache(maxsize=16)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from axion_stage3.statistics.grounding import grounding_score
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import ndvi
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from axion_stage3.statistics.grounding import GroundingReference
 
 TILE_NAME: Final = "tile_name"
 """The one field of a tile's statistics that is a text."""
@@ -21,22 +25,27 @@ def tile_statistics(
     opt_final: NDArray[np.floating],
     opt_v2: NDArray[np.floating],
     s1: NDArray[np.floating] | None = None,
+    reference: GroundingReference | None = None,
 ) -> dict[str, float | str]:
     """Describe one grounded tile.
 
     The fields of the guide come first and in its order: ``tile_name``, ``opt_final_mean``,
     ``opt_final_std``, ``change_mean``, ``change_max``, ``blue_mean`` to ``nir_mean``. Then, per
     band, ``*_std``, ``*_min``, ``*_max`` and ``*_change_mean``; ``ndvi_mean``; with ``s1``,
-    ``vv_mean`` and ``vh_mean``. Change is ``|opt_final - opt_v2|``. Sums are taken in float64.
+    ``vv_mean`` and ``vh_mean``; with ``s1`` and ``reference``, for tiles of 48 px and more,
+    ``grounding_opt_v2``, ``grounding_opt_final`` and ``grounding_gain``, their difference.
+    Change is ``|opt_final - opt_v2|``. Sums are taken in float64.
 
     Args:
         name: The tile's name.
         opt_final: (4, H, W) reflectance, finite.
         opt_v2: (4, H, W) reflectance, finite.
         s1: (2, H, W) backscatter in dB, finite.
+        reference: Measures of true pairs, from the checkpoint.
 
     Returns:
-        Field name to value; reflectance, except NDVI (-1..1) and radar means (dB).
+        Field name to value; reflectance, except NDVI (-1..1), radar means (dB) and grounding scores
+        (0..1).
     """
     pixels = opt_final.reshape(len(OPTICAL_BANDS), -1).astype(np.float64)
     change = np.abs(pixels - opt_v2.reshape(pixels.shape))
@@ -61,4 +70,9 @@ def tile_statistics(
     if s1 is not None:
         for band, backscatter_db in zip(RADAR_BANDS, s1, strict=True):
             statistics[f"{band}_mean"] = float(backscatter_db.mean(dtype=np.float64))
+        if reference is not None and min(s1.shape[1:]) >= MIN_SCORED_PX:
+            before, after = (grounding_score(x, s1, reference).score for x in (opt_v2, opt_final))
+            statistics["grounding_opt_v2"] = before
+            statistics["grounding_opt_final"] = after
+            statistics["grounding_gain"] = after - before
     return statistics

@@ -105,10 +105,11 @@ class LifeOfAnOutputFolder(RuleBasedStateMachine):
             self.process(session, pair)
         summary = session.write_summary()
         session.close("finished", 0)
-        self.replacing = None
         self.is_latest_killed = False
         if n_left:
+            # Only failed tiles were retried: leave to replace the others stays as it was.
             return
+        self.replacing = None
         known_failed = {failure["tile_name"] for failure in summary["failed_tiles"]}
         for pair in self.bench.pairs:
             if pair.name in known_failed:
