@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from axion_stage3.tiles.findings import Subject
 
+_MAX_NAMES_SHOWN: Final = 5
 _SUFFIX: Final = ".npz"
+# A pair and its output are named after opt_v2; only without it does another file say the name.
+_NAME_GIVERS: Final[tuple[Subject, ...]] = ("opt_v2", "opt_final", "s1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class TileLocation:
     """The files of a tile.
 
     Attributes:
-        name: Name of the tile.
+        name: Name of the tile, with its sub-folders, as a run names it.
         paths: Its files by kind of tile.
     """
 
@@ -46,7 +49,7 @@ def locate_tile(tile: str, folders: Mapping[Subject, Path]) -> TileLocation:
 
     Raises:
         InputFolderError: A folder is missing or unreadable.
-        TileReadError: There is no such tile; the message names the nearest.
+        TileReadError: There is no such tile, or there are several; the message names the nearest.
     """
     for folder in folders.values():
         if not folder.is_dir():
@@ -62,8 +65,8 @@ def locate_tile(tile: str, folders: Mapping[Subject, Path]) -> TileLocation:
             return _below(Path(relative).as_posix(), folders)
     own: dict[Subject, Path] = dict.fromkeys(_subjects(path), path)
     others = {subject: folder for subject, folder in folders.items() if subject not in own}
-    found = _found(path.name, others)
-    return TileLocation(path.name, {**found, **own})
+    found = _location(_matches(path.name, others)) or TileLocation(path.name, {})
+    return TileLocation(found.name, {**found.paths, **own})
 
 
 def tile_name(text: str) -> str:
@@ -76,26 +79,43 @@ def _below(name: str, folders: Mapping[Subject, Path]) -> TileLocation:
         raise _no_tile(name, Path(name).parent, _names_beside(Path(name)))
     if name_fault(name) is not None:
         raise TileReadError(f"The tile name {name!r} is not usable: {name_fault(name)}.")
-    found = _found(name, folders)
-    if not found:
+    matches = _matches(name, folders)
+    if all(name not in names for names in matches.values()):
+        for subject, names in matches.items():
+            if len(names) > 1:
+                raise _several_tiles(name, folders[subject], list(names))
+    location = _location(matches)
+    if location is None:
         folder = next(iter(folders.values()))
         raise _no_tile(name, folder, find_tiles(folder))
-    return TileLocation(name, found)
+    return location
 
 
-def _found(name: str, folders: Mapping[Subject, Path]) -> dict[Subject, Path]:
-    counterparts = {subject: _counterpart(name, folder) for subject, folder in folders.items()}
-    return {subject: path for subject, path in counterparts.items() if path is not None}
+def _matches(name: str, folders: Mapping[Subject, Path]) -> dict[Subject, dict[str, Path]]:
+    """The files below each folder that may be meant: this one, else all of its file name."""
+    return {subject: _matches_in(folder, name) for subject, folder in folders.items()}
 
 
-def _counterpart(name: str, folder: Path) -> Path | None:
-    """The file of this relative path, else the only one of this file name."""
-    path = folder / name
-    if path.is_file():
-        return path
+def _matches_in(folder: Path, name: str) -> dict[str, Path]:
+    if (folder / name).is_file():
+        return {name: folder / name}
     file_name = name.rpartition("/")[2]
-    same = [p for each, p in find_tiles(folder).items() if each.rpartition("/")[2] == file_name]
-    return same[0] if len(same) == 1 else None
+    tiles = find_tiles(folder).items()
+    return {each: path for each, path in tiles if each.rpartition("/")[2] == file_name}
+
+
+def _location(matches: Mapping[Subject, dict[str, Path]]) -> TileLocation | None:
+    """The tile that is the only match in a folder, named as ``infer`` names its output."""
+    lone = {
+        subject: next(iter(each.items())) for subject, each in matches.items() if len(each) == 1
+    }
+    if not lone:
+        return None
+    name = next(lone[subject][0] for subject in _NAME_GIVERS if subject in lone)
+    paths = {subject: path for subject, (_, path) in lone.items()}
+    if "opt_final" in lone and lone["opt_final"][0] != name:
+        del paths["opt_final"]  # the output of another tile with this file name
+    return TileLocation(name, paths)
 
 
 def _subjects(path: Path) -> list[Subject]:
@@ -133,5 +153,15 @@ def _no_tile(name: str, folder: Path, candidates: Collection[str]) -> TileReadEr
         hint=f"Nearest names there: {', '.join(near)}."
         if near
         else "Give the path of an NPZ file, or a name with --opt-v2-dir, --s1-dir or --output-dir.",
+        path=folder,
+    )
+
+
+def _several_tiles(name: str, folder: Path, names: list[str]) -> TileReadError:
+    shown = ", ".join(sorted(names)[:_MAX_NAMES_SHOWN])
+    more = len(names) - _MAX_NAMES_SHOWN
+    return TileReadError(
+        f"{len(names)} tiles in {folder} are called {name}.",
+        hint=f"Name the sub-folder too: {shown}" + (f" and {more} more." if more > 0 else "."),
         path=folder,
     )

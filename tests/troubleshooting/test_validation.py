@@ -229,3 +229,32 @@ def test_no_error_in_the_full_data(full_data: Path, how: str, tmp_path: Path) ->
     # Real clipping and bright fields are reported; the checks of the eye stay quiet.
     assert sum(warnings[each] for each in ("AX-T026", "AX-T027", "AX-T028", "AX-T051")) <= 2
     assert warnings["AX-T050"] <= 2
+
+
+@pytest.mark.parametrize("has_opt_v2", [True, False])
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_recorded_statistics_are_compared_with_or_without_opt_v2(
+    bench: Bench, factor: float, has_opt_v2: bool
+) -> None:
+    """What the run recorded of the change can only be judged where opt_v2 still is."""
+    bench.run(bench.truth)
+    rewritten = bench.truth * np.float32(factor)
+    np.savez(bench.output_dir / NAME, opt_final=rewritten, opt_v3=rewritten)
+    if not has_opt_v2:
+        (bench.opt_v2_dir / NAME).unlink()
+
+    findings = {finding.id: finding for finding in bench.run_findings()}
+
+    assert ("AX-T064" in findings) == (factor != 1.0)
+    if factor != 1.0:
+        assert ("change" in findings["AX-T064"].message) == has_opt_v2
+
+
+def test_statistics_of_a_change_are_judged_where_opt_v2_is(bench: Bench) -> None:
+    """The output is what it was; opt_v2 is not."""
+    bench.run(bench.truth)
+    np.savez(bench.opt_v2_dir / NAME, opt_v2=bench.opt_v2 + np.float32(0.05))
+
+    assert "AX-T064" in ids(bench.run_findings())
+    np.savez(bench.opt_v2_dir / NAME, opt_v2=bench.opt_v2[:, :64, :64])
+    assert "AX-T064" not in ids(bench.run_findings())
