@@ -93,6 +93,10 @@ class InferenceConfig(BaseModel):
     opt_v2_dir: CleanPath = Field(description="Folder of opt_v2 tiles, searched at any depth.")
     s1_dir: CleanPath = Field(description="Folder of S1 tiles, searched at any depth.")
     output_dir: CleanPath = Field(description="Folder for the opt_final tiles.")
+    tiles: CleanPath | None = Field(
+        default=None,
+        description="File that lists the tiles to run, one a line; - is standard input. None: all.",
+    )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=1, description="Tiles per batch; auto: measured per tile size."
     )

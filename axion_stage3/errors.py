@@ -6,12 +6,15 @@
     │   ├── InputFolderError (FileNotFoundError)     a folder is missing, empty or unreadable
     │   ├── NoTilePairsError (ValueError)            nothing in common between the folders
     │   ├── TileCollisionError (ValueError)          two tiles would fall on one output
+    │   ├── GeoreferenceTableError (ValueError)      a table of georeferences that cannot be used
+    │   ├── TileListError (ValueError)               a list names tiles that are not there
     │   └── TileError                                one tile; a run goes on with the others
     │       ├── TileReadError (OSError)              not an NPZ, truncated, hostile
     │       ├── TileLayoutError (KeyError)           no understood key layout
     │       ├── TileShapeError (ValueError)          rank, band count, size, unequal pair
     │       ├── TileUnitsError (ValueError)          DN for reflectance, linear for dB
     │       ├── TilePixelsError (ValueError)         NaN, Inf, empty
+    │       ├── TileGeoreferenceError (ValueError)   unusable, rotated, or not the same place
     │       └── InvalidOutputError (ValueError)      the result failed its validation
     ├── CheckpointError (ValueError)         exit 5  corrupt, foreign or unfit checkpoint
     │   └── CheckpointNotFoundError (FileNotFoundError)
@@ -104,6 +107,18 @@ class TileCollisionError(InputError, ValueError):
     code = "AX-E403"
 
 
+class TileListError(InputError, ValueError):
+    """A list of tiles cannot be read, or names tiles that are not there."""
+
+    code = "AX-E404"
+
+
+class GeoreferenceTableError(InputError, ValueError):
+    """A table of georeferences cannot be read, or contradicts itself."""
+
+    code = "AX-E405"
+
+
 class TileError(InputError):
     """One tile cannot be processed; the run goes on with the others."""
 
@@ -138,6 +153,12 @@ class TilePixelsError(TileError, ValueError):
     """Pixels that cannot be used: NaN, Inf, or a tile that is zero throughout."""
 
     code = "AX-E415"
+
+
+class TileGeoreferenceError(TileError, ValueError):
+    """A georeference that cannot be used, is missing, or does not fit that of another tile."""
+
+    code = "AX-E416"
 
 
 class InvalidOutputError(TileError, ValueError):

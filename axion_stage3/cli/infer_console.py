@@ -66,6 +66,10 @@ class InferConsole(RunObserver):
         unmatched = (len(pairing.unmatched_opt_v2), len(pairing.unmatched_s1))
         self._write_done(report.pairs_lines(len(pairing.pairs), *unmatched))
 
+    def tiles_selected(self, n_selected: int, n_pairs: int) -> None:
+        """Show how many of the pairs this run is about."""
+        self._write([f"  In this run: {n_selected} of {n_pairs}"])
+
     def tiles_planned(self, plan: ResumePlan) -> None:
         """Show what earlier runs have done already, and start the progress bar."""
         self._write(report.plan_lines(plan))

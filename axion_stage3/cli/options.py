@@ -72,6 +72,17 @@ OutputDir = Annotated[
         rich_help_panel=_FOLDERS,
     ),
 ]
+Tiles = Annotated[
+    Path | None,
+    typer.Option(
+        "--tiles",
+        parser=parse_path,
+        metavar="FILE|-",
+        help="Run only the tiles listed here, one name or path a line; - reads standard input. "
+        "Default: all.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
 BatchSize = Annotated[
     str | None,
     typer.Option(

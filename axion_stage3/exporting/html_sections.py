@@ -184,7 +184,7 @@ def provenance(report: RunReport) -> str:
     )
     entries = [
         (word.replace("_", " "), str(manifest[word]))
-        for word in ("state", "started_at", "finished_at", "device", "shard")
+        for word in ("state", "started_at", "finished_at", "device", "part")
         if manifest.get(word) is not None
     ]
     entries += [

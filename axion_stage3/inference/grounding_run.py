@@ -17,8 +17,10 @@ from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.preflight import disk_warning
 from axion_stage3.inference.run_observer import ModelFacts, RunObserver
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
+from axion_stage3.inference.tile_selection import part_of, select_pairs
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.session import RunFacts, RunSession
+from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import LoadOptions
@@ -64,13 +66,14 @@ class RunResult:
     """How a run ended.
 
     Attributes:
-        summary: The document of ``inference_summary.json``.
+        summary: The document of ``inference_summary.json``, for the tiles of this run alone.
         failed_tiles: Tiles that failed, by name; the first thousand.
         exit_code: 0, 3 (tiles failed), 130 or 143 (stopped by a signal).
         is_interrupted: Whether a signal stopped the run before its end.
         is_over_failure_limit: Whether ``max_failures`` stopped the run before its end.
         output_dir: The output folder.
-        summary_path: Where the summary was written; None if no statistics were wanted.
+        summary_path: Where the summary was written; None if no statistics were wanted, or if the
+            run is a part of a larger one that is not at its end.
         statistics_path: Where the statistics of all tiles were written; None likewise.
     """
 
@@ -136,6 +139,9 @@ class _Run:
         observer.model_loaded(model)
         pairing = find_pairs(config.opt_v2_dir, config.s1_dir, output_dir=config.output_dir)
         observer.pairs_found(pairing)
+        pairs = select_pairs(pairing, config)
+        if len(pairs) < len(pairing.pairs):
+            observer.tiles_selected(len(pairs), len(pairing.pairs))
         effective = {
             **config.model_dump(mode="json"),
             "timesteps": model.timesteps,
@@ -147,18 +153,19 @@ class _Run:
             checkpoint_sha256=model.sha256,
             device=model.device,
             seed=config.seed,
+            part=part_of(pairs, config),
         )
         with RunSession.open(
             config.output_dir,
             facts,
-            pairing.pairs,
+            pairs,
             existing=config.existing,
             retry_failed=config.retry_failed,
         ) as session:
             if warning := disk_warning(session.plan.to_do, config):
                 observer.warned(warning)
             observer.tiles_planned(session.plan)
-            limit = config.failure_limit(len(pairing.pairs))
+            limit = config.failure_limit(len(pairs))
             recorder = _Recorder(session, observer, limit, self._stop)
             self._process(session, predictor, recorder, len(pairing.pairs))
             return self._finish(session, recorder)
@@ -224,12 +231,16 @@ class _Run:
         is_unfinished = recorder.n_done < len(session.plan.to_do)
         is_over_limit = is_unfinished and recorder.is_over_limit
         is_interrupted = is_unfinished and not is_over_limit
-        summary = session.write_summary() if config.statistics else session.summary()
+        has_reports = config.statistics and session.part is None
+        summary = session.write_summary() if has_reports else session.summary()
         exit_code = EXIT_TILES_FAILED if summary["failed"] else 0
         state: EndState = "failed" if is_over_limit else "finished"
         if is_interrupted:
             exit_code, state = self._interruption.exit_code, "interrupted"
         session.close(state, exit_code)
+        if config.statistics and session.part is not None:
+            digest = session.manifest.configuration_digest
+            has_reports = merge_if_last(config.output_dir, session.part, digest)
         return RunResult(
             summary=summary,
             failed_tiles=tuple(FailedTile(**entry) for entry in summary["failed_tiles"]),
@@ -237,8 +248,8 @@ class _Run:
             is_interrupted=is_interrupted,
             is_over_failure_limit=is_over_limit,
             output_dir=config.output_dir,
-            summary_path=config.output_dir / SUMMARY_NAME if config.statistics else None,
-            statistics_path=config.output_dir / STATISTICS_NAME if config.statistics else None,
+            summary_path=config.output_dir / SUMMARY_NAME if has_reports else None,
+            statistics_path=config.output_dir / STATISTICS_NAME if has_reports else None,
         )
 
 

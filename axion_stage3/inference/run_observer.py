@@ -52,6 +52,9 @@ class RunObserver:
     def pairs_found(self, pairing: Pairing) -> None:
         """The folders have been searched."""
 
+    def tiles_selected(self, n_selected: int, n_pairs: int) -> None:
+        """Only some of the pairs belong to this run; not called when all of them do."""
+
     def tiles_planned(self, plan: ResumePlan) -> None:
         """It is known which tiles are to do; processing begins."""
 

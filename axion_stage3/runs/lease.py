@@ -23,7 +23,7 @@ again notices at its next heartbeat, and ``check`` raises. Until then two runs m
 are atomic and determined by their inputs and the journals are separate files, so this wastes work
 and damages nothing.
 
-Shards k/n of one run (same n, same configuration, other k) share the folder.
+Parts of one run (see parts.py) with the same configuration share the folder.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal_index import journal_paths
+from axion_stage3.runs.parts import Part, Shard, parse_part
 from axion_stage3.runs.process_identity import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -58,43 +59,29 @@ _SETTLING_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """Part ``k`` of ``n`` of a run, k from 1 to n."""
-
-    k: int
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.k}/{self.n}"
-
-    @property
-    def label(self) -> str:
-        """For file names: ``3-of-16``."""
-        return f"{self.k}-of-{self.n}"
-
-
-@dataclass(frozen=True, slots=True)
 class _Claim:
     """What a lease file says."""
 
     process: ProcessIdentity
     token: str
-    shard: Shard | None
+    part: Part | None
     configuration_digest: str
     acquired_at: str
 
     def conflicts_with(self, other: _Claim) -> bool:
         """Whether the two may not write at the same time."""
-        if self.shard is None or other.shard is None:
+        if self.part is None or other.part is None:
             return True
-        return (
-            self.shard.n != other.shard.n
-            or self.shard.k == other.shard.k
-            or self.configuration_digest != other.configuration_digest
-        )
+        is_same_run = self.configuration_digest == other.configuration_digest
+        return not (is_same_run and self.part.may_run_beside(other.part))
 
     def to_json(self) -> str:
-        document = {"schema": _LEASE_SCHEMA, **asdict(self), "expiry_seconds": EXPIRY_SECONDS}
+        document = {
+            "schema": _LEASE_SCHEMA,
+            **asdict(self),
+            "part": None if self.part is None else str(self.part),
+            "expiry_seconds": EXPIRY_SECONDS,
+        }
         return json.dumps(document, indent=2) + "\n"
 
     @classmethod
@@ -102,11 +89,11 @@ class _Claim:
         """Read it back; None if this is not a whole lease."""
         try:
             document = json.loads(text)
-            shard = document["shard"]
+            part = document["part"]
             return cls(
                 process=ProcessIdentity.from_json(document["process"]),
                 token=str(document["token"]),
-                shard=None if shard is None else Shard(**shard),
+                part=None if part is None else parse_part(part),
                 configuration_digest=str(document["configuration_digest"]),
                 acquired_at=str(document["acquired_at"]),
             )
@@ -143,7 +130,7 @@ class Lease:
 
     @classmethod
     def acquire(
-        cls, runs_folder: Path, *, configuration_digest: str, shard: Shard | None = None
+        cls, runs_folder: Path, *, configuration_digest: str, part: Part | None = None
     ) -> Self:
         """Take the lease of ``OUTPUT/runs``, which must exist.
 
@@ -154,7 +141,7 @@ class Lease:
         claim = _Claim(
             process=ProcessIdentity.of_this_process(),
             token=secrets.token_hex(8),
-            shard=shard,
+            part=part,
             configuration_digest=configuration_digest,
             acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -225,6 +212,18 @@ class Lease:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def is_in_use(runs_folder: Path) -> bool:
+    """Whether a living run, or part of one, holds ``OUTPUT/runs``.
+
+    Raises:
+        OutputError: The folder cannot be read or written.
+    """
+    try:
+        return any(_is_living(runs_folder, lease) for lease in _leases(runs_folder))
+    except OSError as error:
+        raise _lease_error(runs_folder, error) from error
 
 
 def _next_free(runs_folder: Path, claim: _Claim) -> tuple[Path, int]:
@@ -328,11 +327,14 @@ def _held(runs_folder: Path, lease: _FoundLease, claim: _Claim) -> RunConflictEr
         who = "another run, whose lease cannot be read"
         process = "it"
     else:
-        part = "" if other.shard is None else f", shard {other.shard}"
+        part = "" if other.part is None else f", {_words(other.part)}"
         process = f"process {other.process.pid} on {other.process.host}"
         who = f"another run ({process}{part}, since {other.acquired_at})"
-    if other is not None and other.shard is not None and claim.shard is not None:
-        advice = "Shards share a folder if they have the same n, the same options and another k."
+    if other is not None and other.part is not None and claim.part is not None:
+        advice = (
+            "Shards share a folder if they have the same n, the same options and another k; so do "
+            "lists of different tiles with the same options."
+        )
     else:
         advice = "Wait for it to end, or choose another --output-dir."
     return RunConflictError(
@@ -340,6 +342,10 @@ def _held(runs_folder: Path, lease: _FoundLease, claim: _Claim) -> RunConflictEr
         hint=f"{advice} If {process} is certainly dead, delete {lease.path}.",
         path=runs_folder.parent,
     )
+
+
+def _words(part: Part) -> str:
+    return f"shard {part}" if isinstance(part, Shard) else str(part)
 
 
 def _lease_error(runs_folder: Path, error: OSError) -> OutputError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from axion_stage3.runs.lease import Shard
+    from axion_stage3.runs.parts import Part
 
 MANIFEST_SCHEMA: Final = 1
 RunState = Literal["running", "finished", "interrupted", "failed"]
@@ -38,9 +38,9 @@ class RunManifest:
         checkpoint_sha256: Of the checkpoint file.
         device: The device that was used.
         seed: The run's seed.
-        n_inputs: Number of pairs given (of this shard).
+        n_inputs: Number of pairs given (of this part).
         inputs_sha256: sha256 of their names, sorted, one per line.
-        shard: ``3/16``, None if the run is not sharded.
+        part: ``3/16`` or ``list 0123456789abcdef``, None for a whole run.
         session: Number of this session on the output folder.
         state: ``running`` until the end; a manifest that says so without a living lease is of a
             session that was killed.
@@ -59,7 +59,7 @@ class RunManifest:
     seed: int
     n_inputs: int
     inputs_sha256: str
-    shard: str | None
+    part: str | None
     session: int
     state: RunState
     exit_code: int | None
@@ -73,9 +73,9 @@ class RunManifest:
         return replace(self, state=state, exit_code=exit_code, finished_at=utc_now())
 
 
-def manifest_path(runs_folder: Path, shard: Shard | None = None) -> Path:
+def manifest_path(runs_folder: Path, part: Part | None = None) -> Path:
     """Where the manifest stands: ``run-manifest.json``, or ``run-manifest-3-of-16.json``."""
-    suffix = "" if shard is None else f"-{shard.label}"
+    suffix = "" if part is None else f"-{part.label}"
     return runs_folder / f"run-manifest{suffix}.json"
 
 

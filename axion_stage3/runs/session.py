@@ -18,7 +18,7 @@ from axion_stage3.errors import AxionError, OutputError
 from axion_stage3.runs.fingerprint import RunFingerprint, changed_fields, hash_names
 from axion_stage3.runs.journal import RUNS_FOLDER, Journal
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.lease import Lease, Shard
+from axion_stage3.runs.lease import Lease
 from axion_stage3.runs.manifest import (
     RunManifest,
     installed_versions,
@@ -28,6 +28,7 @@ from axion_stage3.runs.manifest import (
     write_manifest,
 )
 from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
 
@@ -53,7 +54,7 @@ class RunFacts:
         checkpoint_sha256: Of the checkpoint file.
         device: The device that is used.
         seed: The run's seed.
-        shard: The part of the run, None for all of it.
+        part: The part of the run, None for all of it.
     """
 
     command: tuple[str, ...]
@@ -61,7 +62,7 @@ class RunFacts:
     checkpoint_sha256: str
     device: str
     seed: int
-    shard: Shard | None = None
+    part: Part | None = None
 
 
 class RunSession:
@@ -73,6 +74,7 @@ class RunSession:
     Attributes:
         output_dir: The output folder.
         plan: What is to do.
+        part: The part of the run, None for all of it.
         manifest: What stands in the run manifest.
     """
 
@@ -83,16 +85,17 @@ class RunSession:
         manifest: RunManifest,
         *,
         tiles: Sequence[str],
-        shard: Shard | None,
+        part: Part | None,
         fingerprint: RunFingerprint,
         lease: Lease,
         journal: Journal,
     ) -> None:
         self.output_dir = output_dir
         self.plan = plan
+        self.part = part
         self.manifest = manifest
         self._tiles = tiles
-        self._manifest_path = manifest_path(output_dir / RUNS_FOLDER, shard)
+        self._manifest_path = manifest_path(output_dir / RUNS_FOLDER, part)
         self._fingerprint = fingerprint
         self._lease = lease
         self._journal = journal
@@ -123,10 +126,10 @@ class RunSession:
         inputs_sha256 = hash_names(sorted(tiles))
         fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
         digest = fingerprint.configuration_digest
-        lease = Lease.acquire(runs_folder, configuration_digest=digest, shard=facts.shard)
+        lease = Lease.acquire(runs_folder, configuration_digest=digest, part=facts.part)
         try:
             index = read_journals(runs_folder)
-            previous = read_manifest(manifest_path(runs_folder, facts.shard))
+            previous = read_manifest(manifest_path(runs_folder, facts.part))
             plan = plan_resume(
                 pairs,
                 index,
@@ -136,13 +139,13 @@ class RunSession:
                 retry_failed=retry_failed,
                 changes=_changes(previous, facts),
             )
-            # Only a whole run knows that no other is writing: shards leave temporary files alone.
-            if facts.shard is None and index.sessions:
+            # Only a whole run knows that no other is writing: parts leave temporary files alone.
+            if facts.part is None and index.sessions:
                 sweep_orphans(output_dir)
             journal = Journal(
                 runs_folder,
                 session=lease.session,
-                worker="main" if facts.shard is None else f"shard-{facts.shard.label}",
+                worker=_worker(facts.part),
                 configuration_digest=digest,
                 granted=plan.granted,
                 scope=_scope(inputs_sha256, retry_failed=retry_failed),
@@ -156,7 +159,7 @@ class RunSession:
             plan,
             manifest,
             tiles=tiles,
-            shard=facts.shard,
+            part=facts.part,
             fingerprint=fingerprint,
             lease=lease,
             journal=journal,
@@ -287,6 +290,13 @@ def _changes(previous: Mapping[str, Any] | None, facts: RunFacts) -> list[str]:
     return changes
 
 
+def _worker(part: Part | None) -> str:
+    """Name of the one who writes the journal, in its file's name."""
+    if part is None:
+        return "main"
+    return f"shard-{part.label}" if isinstance(part, Shard) else part.label
+
+
 def _scope(inputs_sha256: str, *, retry_failed: bool) -> str:
     """Short name of the set of tiles that a session is about."""
     return inputs_sha256[:16] + ("-failed" if retry_failed else "")
@@ -304,7 +314,7 @@ def _manifest(
         seed=facts.seed,
         n_inputs=n_inputs,
         inputs_sha256=inputs_sha256,
-        shard=None if facts.shard is None else str(facts.shard),
+        part=None if facts.part is None else str(facts.part),
         session=session,
         state="running",
         exit_code=None,

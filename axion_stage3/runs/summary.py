@@ -30,7 +30,11 @@ MAX_FAILED_TILES: Final = 1000
 
 
 def build_summary(
-    index: JournalIndex, configuration_digest: str, tiles: Collection[str] | None = None
+    index: JournalIndex,
+    configuration_digest: str,
+    tiles: Collection[str] | None = None,
+    *,
+    n_expected: int = 0,
 ) -> dict[str, Any]:
     """The document of ``inference_summary.json``.
 
@@ -43,11 +47,13 @@ def build_summary(
         index: All journals of the output folder.
         configuration_digest: Outcomes of other configurations do not count.
         tiles: Names of the run's tiles; None for every tile with an outcome (merging shards).
+        n_expected: How many tiles there are at least, if ``tiles`` is None: those that have no
+            outcome yet are pending.
 
     Raises:
         OutputError: A journal cannot be read.
     """
-    report = _Report(index, configuration_digest, tiles)
+    report = _Report(index, configuration_digest, tiles, n_expected)
     for outcome in report.outcomes():
         report.add(outcome)
     return report.document()
@@ -58,6 +64,8 @@ def write_reports(
     index: JournalIndex,
     configuration_digest: str,
     tiles: Collection[str] | None = None,
+    *,
+    n_expected: int = 0,
 ) -> dict[str, Any]:
     """Write ``inference_summary.json`` and ``tile_statistics.json`` into ``output_dir``.
 
@@ -67,7 +75,7 @@ def write_reports(
     Raises:
         OutputError: A journal cannot be read or a file cannot be written.
     """
-    report = _Report(index, configuration_digest, tiles)
+    report = _Report(index, configuration_digest, tiles, n_expected)
     write_bytes(output_dir / STATISTICS_NAME, report.statistics_lines())
     summary = report.document()
     write_json(output_dir / SUMMARY_NAME, summary)
@@ -78,13 +86,17 @@ class _Report:
     """Takes in outcomes by tile name and says what they come to."""
 
     def __init__(
-        self, index: JournalIndex, configuration_digest: str, tiles: Collection[str] | None
+        self,
+        index: JournalIndex,
+        configuration_digest: str,
+        tiles: Collection[str] | None,
+        n_expected: int,
     ) -> None:
         self._index = index
         self._digest = configuration_digest
         names = index if tiles is None else tiles
         self._tiles = sorted(name for name in names if self._counts(name))
-        self._n_total = len(self._tiles) if tiles is None else len(tiles)
+        self._n_total = max(len(self._tiles), n_expected) if tiles is None else len(tiles)
         self._n_outcomes: Counter[str] = Counter()
         self._aggregate = RunAggregate()
         self._stage_seconds: Counter[str] = Counter()

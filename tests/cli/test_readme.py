@@ -47,6 +47,7 @@ def test_defaults_are_the_same_everywhere(entry: str) -> None:
             "bundled",
             "from the checkpoint",
             "never",
+            "all",
             "required",
             "off",
         )

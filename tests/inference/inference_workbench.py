@@ -95,6 +95,9 @@ class Watcher(RunObserver):
     def pairs_found(self, pairing: Any) -> None:
         self.events.append(f"{len(pairing.pairs)} pairs")
 
+    def tiles_selected(self, n_selected: int, n_pairs: int) -> None:
+        self.events.append(f"{n_selected} of {n_pairs} selected")
+
     def tiles_planned(self, plan: Any) -> None:
         self.events.append(f"{len(plan.to_do)} to do")
 

@@ -27,7 +27,7 @@ def facts(seed: int = 0, **changes: object) -> RunFacts:
         checkpoint_sha256=CHECKPOINT,
         device="cpu",
         seed=seed,
-        shard=shard,
+        part=shard,
     )
 
 

@@ -15,14 +15,15 @@ import pytest
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs import lease as lease_module
-from axion_stage3.runs.lease import EXPIRY_SECONDS, Lease, Shard
+from axion_stage3.runs.lease import EXPIRY_SECONDS, Lease
+from axion_stage3.runs.parts import Part, Shard, TileList
 from axion_stage3.runs.process_identity import ProcessIdentity
 
 DIGEST = "0123456789abcdef"
 
 
-def acquire(folder: Path, shard: Shard | None = None, digest: str = DIGEST) -> Lease:
-    return Lease.acquire(folder, configuration_digest=digest, shard=shard)
+def acquire(folder: Path, part: Part | None = None, digest: str = DIGEST) -> Lease:
+    return Lease.acquire(folder, configuration_digest=digest, part=part)
 
 
 def leases(folder: Path) -> list[str]:
@@ -223,10 +224,15 @@ def test_a_heartbeat_that_fails_for_long_is_a_loss(
         (Shard(1, 3), Shard(2, 3), "f" * 16, True),
         (Shard(1, 3), None, DIGEST, True),
         (None, Shard(1, 3), DIGEST, True),
+        (TileList("a" * 16), TileList("b" * 16), DIGEST, False),
+        (TileList("a" * 16), TileList("a" * 16), DIGEST, True),
+        (TileList("a" * 16), TileList("b" * 16), "f" * 16, True),
+        (TileList("a" * 16), Shard(1, 3), DIGEST, True),
+        (None, TileList("a" * 16), DIGEST, True),
     ],
 )
-def test_only_shards_of_one_run_share_a_folder(
-    tmp_path: Path, one: Shard | None, other: Shard | None, digest: str, *, is_refused: bool
+def test_only_parts_of_one_run_share_a_folder(
+    tmp_path: Path, one: Part | None, other: Part | None, digest: str, *, is_refused: bool
 ) -> None:
     with acquire(tmp_path, one):
         if is_refused:

@@ -6,7 +6,7 @@ import pytest
 from runs_workbench import Workbench, facts, kill
 
 from axion_stage3.errors import RunConflictError
-from axion_stage3.runs.lease import Shard
+from axion_stage3.runs.parts import Shard
 
 
 def names(session) -> list[str]:

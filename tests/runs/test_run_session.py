@@ -14,7 +14,7 @@ from axion_stage3 import __version__
 from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
 from axion_stage3.runs.fingerprint import RESULT_FIELDS, RunFingerprint
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.lease import Shard
+from axion_stage3.runs.parts import Shard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_the_manifest_says_what_is_running(bench: Workbench) -> None:
     assert document["exit_code"] is None
     assert document["command"] == ["axion-stage3", "infer"]
     assert document["configuration"] == dict(facts(seed=7).configuration)
-    assert (document["seed"], document["device"], document["shard"]) == (7, "cpu", None)
+    assert (document["seed"], document["device"], document["part"]) == (7, "cpu", None)
     assert document["checkpoint_sha256"] == CHECKPOINT
     assert document["n_inputs"] == 4
     assert document["versions"]["axion-stage3"] == __version__
@@ -57,7 +57,7 @@ def test_the_manifest_tells_nothing_of_the_environment(
 
 def test_each_shard_has_its_own_manifest(bench: Workbench) -> None:
     with bench.open(facts(shard=Shard(3, 16))):
-        assert manifest(bench, "run-manifest-3-of-16.json")["shard"] == "3/16"
+        assert manifest(bench, "run-manifest-3-of-16.json")["part"] == "3/16"
 
 
 def test_the_input_hash_tells_tile_lists_apart(bench: Workbench) -> None:

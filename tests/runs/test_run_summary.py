@@ -11,8 +11,8 @@ from axion_stage3.errors import TileReadError
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
-from axion_stage3.runs.lease import Shard
 from axion_stage3.runs.outcome import TileOutcome, encode_outcome
+from axion_stage3.runs.parts import Shard
 from axion_stage3.runs.summary import build_summary, write_reports
 
 TIMES = ("processing_time_seconds", "tiles_per_second")

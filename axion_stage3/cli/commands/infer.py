@@ -13,6 +13,7 @@ def infer(
     opt_v2_dir: options.OptV2Dir = None,
     s1_dir: options.S1Dir = None,
     output_dir: options.OutputDir = None,
+    tiles: options.Tiles = None,
     batch_size: options.BatchSize = None,
     timesteps: options.Timesteps = None,
     device: options.Device = None,
