@@ -119,6 +119,10 @@ class InferenceConfig(BaseModel):
     samples: int = Field(
         default=1, ge=1, le=1000, description="Draws per tile; above 1 opt_final_std is written."
     )
+    georeference: CleanPath | None = Field(
+        default=None,
+        description="Table (.csv, .geojson, .parquet) that says where tiles lie, by tile name.",
+    )
     save_intermediate: bool = Field(
         default=False, description="Whether opt_v2 and s1 are saved in the output files."
     )

@@ -7,6 +7,7 @@
     │   ├── NoTilePairsError (ValueError)            nothing in common between the folders
     │   ├── TileCollisionError (ValueError)          two tiles would fall on one output
     │   ├── GeoreferenceTableError (ValueError)      a table of georeferences that cannot be used
+    │   ├── GeoreferenceTableError (ValueError)      a table of georeferences that cannot be used
     │   ├── TileListError (ValueError)               a list names tiles that are not there
     │   └── TileError                                one tile; a run goes on with the others
     │       ├── TileReadError (OSError)              not an NPZ, truncated, hostile
@@ -14,6 +15,7 @@
     │       ├── TileShapeError (ValueError)          rank, band count, size, unequal pair
     │       ├── TileUnitsError (ValueError)          DN for reflectance, linear for dB
     │       ├── TilePixelsError (ValueError)         NaN, Inf, empty
+    │       ├── TileGeoreferenceError (ValueError)   unusable, rotated, or not the same place
     │       ├── TileGeoreferenceError (ValueError)   unusable, rotated, or not the same place
     │       └── InvalidOutputError (ValueError)      the result failed its validation
     ├── CheckpointError (ValueError)         exit 5  corrupt, foreign or unfit checkpoint
@@ -119,6 +121,12 @@ class GeoreferenceTableError(InputError, ValueError):
     code = "AX-E405"
 
 
+class GeoreferenceTableError(InputError, ValueError):
+    """A table of georeferences cannot be read, or contradicts itself."""
+
+    code = "AX-E405"
+
+
 class TileError(InputError):
     """One tile cannot be processed; the run goes on with the others."""
 
@@ -153,6 +161,12 @@ class TilePixelsError(TileError, ValueError):
     """Pixels that cannot be used: NaN, Inf, or a tile that is zero throughout."""
 
     code = "AX-E415"
+
+
+class TileGeoreferenceError(TileError, ValueError):
+    """A georeference that cannot be used, is missing, or does not fit that of another tile."""
+
+    code = "AX-E416"
 
 
 class TileGeoreferenceError(TileError, ValueError):

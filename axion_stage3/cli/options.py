@@ -182,6 +182,17 @@ ResampleS1 = Annotated[
         rich_help_panel=_TILES,
     ),
 ]
+GeoreferenceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--georeference",
+        parser=parse_path,
+        metavar="FILE",
+        help="Table that says where tiles lie: .csv, .geojson or .parquet with the columns tile, "
+        "crs, and transform or origin_x, origin_y, pixel_size. Default: what the tiles say.",
+        rich_help_panel=_TILES,
+    ),
+]
 SaveIntermediate = Annotated[
     bool | None,
     typer.Option(

@@ -12,6 +12,7 @@ from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers, precision_name, resolve_device
+from axion_stage3.inference.pair_finding import find_run_pairs
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.preflight import disk_warning
@@ -22,7 +23,6 @@ from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.session import RunFacts, RunSession
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
-from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import LoadOptions
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class _Run:
         predictor = self._load_model()
         model = _facts(predictor, config)
         observer.model_loaded(model)
-        pairing = find_pairs(config.opt_v2_dir, config.s1_dir, output_dir=config.output_dir)
+        pairing = find_run_pairs(config)
         observer.pairs_found(pairing)
         pairs = select_pairs(pairing, config)
         if len(pairs) < len(pairing.pairs):

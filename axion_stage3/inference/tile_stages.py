@@ -177,6 +177,8 @@ class TileWriter:
         if self._save_valid_mask:
             mask = tile.valid_mask
             arrays["valid_mask"] = np.ones(grounded.shape, bool) if mask is None else mask
+        if tile.georeference is not None:
+            arrays |= tile.georeference.as_arrays()
         path = self._output_dir / tile.name
         statistics_path = path.with_suffix(".json")
         # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from axion_stage3.errors import TileReadError
+from axion_stage3.errors import TileGeoreferenceError, TileReadError
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
 from axion_stage3.tiles.checks_structure import (
+    bad_georeference,
     check_layout,
     check_members,
     check_shapes,
@@ -17,6 +18,7 @@ from axion_stage3.tiles.checks_structure import (
     unreadable,
 )
 from axion_stage3.tiles.findings import Finding, Severity, Subject, worst
+from axion_stage3.tiles.georeference import Georeference, read_georeference
 from axion_stage3.tiles.layouts import (
     OPTICAL_LAYOUTS,
     OUTPUT_LAYOUTS,
@@ -59,6 +61,7 @@ class StoredTile:
         findings: What the checks of the file found.
         stored: (band, y, x) float32, values as stored; None if they cannot be used at all.
         companions: Further arrays that were asked for and are there, by key, as float32.
+        georeference: Where the tile lies; None if it does not say, or not so that it can be used.
     """
 
     subject: Subject
@@ -68,6 +71,7 @@ class StoredTile:
     findings: tuple[Finding, ...]
     stored: NDArray[np.float32] | None
     companions: Mapping[str, NDArray[np.float32]]
+    georeference: Georeference | None = None
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -98,6 +102,7 @@ def read_stored_tile(
     layout: Layout | None = None
     stored: NDArray[np.float32] | None = None
     others: dict[str, NDArray[np.float32]] = {}
+    georeference: Georeference | None = None
     try:
         with NpzArchive(path) as archive:
             headers = archive.headers()
@@ -111,10 +116,15 @@ def read_stored_tile(
                 stored = _as_float32(archive.read(layout.keys), layout)
                 wanted = [key for key in companions if key in headers]
                 others = {key: _single(array) for key, array in archive.read(wanted).items()}
+                georeference = read_georeference(archive, path)
+    except TileGeoreferenceError as error:
+        findings.append(bad_georeference(error, subject))
     except TileReadError as error:
         findings.append(unreadable(error, subject))
         stored = None
-    return StoredTile(subject, path, headers, layout, tuple(findings), stored, others)
+    return StoredTile(
+        subject, path, headers, layout, tuple(findings), stored, others, georeference
+    )
 
 
 def subject_of(names: Collection[str]) -> Subject | None:

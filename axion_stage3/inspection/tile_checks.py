@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from axion_stage3.errors import TileGeoreferenceError
 from axion_stage3.statistics.spectrum import HIGH_FREQUENCIES, band_power
 from axion_stage3.tiles.checks_optical import (
     check_cloud,
@@ -26,8 +27,9 @@ from axion_stage3.tiles.checks_pixels import (
 )
 from axion_stage3.tiles.checks_radar import check_polarisations, check_radar_units
 from axion_stage3.tiles.checks_stripes import check_dead_lines, check_stripes
-from axion_stage3.tiles.checks_structure import check_sizes
+from axion_stage3.tiles.checks_structure import bad_georeference, check_sizes
 from axion_stage3.tiles.findings import Finding, Severity, worst
+from axion_stage3.tiles.georeference import agree
 from axion_stage3.tiles.pixel_filling import fill_from_neighbours, resample_bilinear
 from axion_stage3.tiles.tile_loading import USABLE_RANGE, LoadOptions
 from axion_stage3.tiles.units import linear_to_db
@@ -121,6 +123,15 @@ def check_pair(opt_v2: CheckedTile, s1: CheckedTile, options: CheckOptions) -> l
     findings = check_sizes(
         {"opt_v2": opt_v2_size, "s1": s1_size}, is_resampled=options.load.resample_s1
     )
+    try:
+        agree(
+            [
+                ("opt_v2", opt_v2.tile.georeference, opt_v2_size),
+                ("s1", s1.tile.georeference, s1_size),
+            ]
+        )
+    except TileGeoreferenceError as error:
+        return [*findings, bad_georeference(error, "pair")]
     if worst(findings) == Severity.ERROR or opt_v2.values is None or s1.values is None:
         return findings
     backscatter = s1.values if not findings else resample_bilinear(s1.values, *opt_v2_size)

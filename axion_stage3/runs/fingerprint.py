@@ -1,9 +1,10 @@
 """The hash that decides whether a tile is already done.
 
 A fingerprint has two halves, joined by ``-``: the *configuration digest* (the options that change
-results, and the checkpoint) and the *input digest* (the tile's name and the identity of its two
-files). They are kept apart because they mean different things on resume: another input means
-"make this tile again", another configuration means "these outputs must not be mixed".
+results, and the checkpoint) and the *input digest* (the tile's name, the identity of its two
+files, and the georeference that a table gives it). They are kept apart because they mean different
+things on resume: another input means "make this tile again", another configuration means "these
+outputs must not be mixed".
 
 Identity of an input file is its size and its modification time in nanoseconds, as in make, rsync
 and restic. The alternatives were weighed: hashing contents would read every input again on each
@@ -103,6 +104,8 @@ def hash_names(names: Iterable[str]) -> str:
 
 def _input_digest(pair: TilePair) -> str:
     identity = f"{pair.name}\0{_identity(pair.opt_v2_path)}\0{_identity(pair.s1_path)}"
+    if pair.georeference is not None:
+        identity += f"\0{pair.georeference.crs}\0{pair.georeference.transform}"
     encoded = identity.encode("utf-8", "surrogatepass")
     return blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()
 

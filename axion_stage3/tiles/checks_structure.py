@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.errors import TileLayoutError
 from axion_stage3.tiles.bands import MIN_TILE_PX
 from axion_stage3.tiles.findings import Finding, FindingKind, Severity, Subject
+from axion_stage3.tiles.georeference import GEOREFERENCE_KEYS
 from axion_stage3.tiles.layouts import (
     OPTICAL_LAYOUTS,
     OUTPUT_LAYOUTS,
@@ -24,7 +25,7 @@ from axion_stage3.tiles.npz_reader import DEFAULT_BYTE_BUDGET
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from axion_stage3.errors import TileReadError
+    from axion_stage3.errors import TileGeoreferenceError, TileReadError
     from axion_stage3.tiles.npz_reader import MemberHeader
 
 LARGE_MEMBER_BYTES: Final = 1 << 20
@@ -39,7 +40,7 @@ _LAYOUTS_OF: Final[Mapping[Subject, Sequence[Layout]]] = {
     "s1": RADAR_LAYOUTS,
     "opt_final": OUTPUT_LAYOUTS,
 }
-KNOWN_KEYS: Final = _COMPANION_KEYS.union(
+KNOWN_KEYS: Final = (_COMPANION_KEYS | GEOREFERENCE_KEYS).union(
     *(layout.keys for layout in (*OPTICAL_LAYOUTS, *RADAR_LAYOUTS, *OUTPUT_LAYOUTS, *TRUTH_LAYOUTS))
 )
 """Every key that this project reads or writes."""
@@ -167,6 +168,29 @@ UNUSED_FILE: Final = FindingKind(
     meaning="infer leaves it out: its name is unsafe, or it is a link that leads elsewhere.",
     remedy="Rename the file, or copy it into the folder in place of the link.",
 )
+BAD_GEOREFERENCE: Final = FindingKind(
+    id="AX-T016",
+    severity=Severity.ERROR,
+    title="Georeference that cannot be used",
+    measured="The keys crs (one text) and transform (six numbers): both or neither, and readable.",
+    meaning="Where the tile lies would be lost or wrong. infer fails this tile.",
+    remedy="Store numpy.array('EPSG:32633') as crs and a, b, c, d, e, f as transform, or leave out "
+    "both.",
+)
+GEOREFERENCES_DIFFER: Final = FindingKind(
+    id="AX-T017",
+    severity=Severity.ERROR,
+    title="The tiles of a pair lie at different places",
+    measured="CRS and corners of opt_v2 and s1, to a hundredth of a pixel.",
+    meaning="They show different places, or one of them says so wrongly. infer fails this tile.",
+    remedy="Correct the georeference, or cut both tiles on one grid.",
+)
+
+
+def bad_georeference(error: TileGeoreferenceError, subject: Subject) -> Finding:
+    """The finding for a georeference that was refused."""
+    kind = GEOREFERENCES_DIFFER if subject == "pair" else BAD_GEOREFERENCE
+    return kind.found(subject, error.message, advice=error.hint)
 
 
 def unreadable(error: TileReadError, subject: Subject) -> Finding:
@@ -345,5 +369,7 @@ KINDS: Final = (
     SEVERAL_LAYOUTS,
     NO_PARTNER,
     UNUSED_FILE,
+    BAD_GEOREFERENCE,
+    GEOREFERENCES_DIFFER,
 )
 """The kinds of findings of this module, in the order of the catalogue."""

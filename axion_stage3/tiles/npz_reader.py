@@ -25,6 +25,7 @@ from axion_stage3.tiles.npy_header import (
     header_bytes_needed,
     parse_npy_header,
 )
+from axion_stage3.tiles.npy_text import decode_text, text_bytes
 from axion_stage3.tiles.zip_directory import (
     DEFLATED,
     STORED,
@@ -192,6 +193,24 @@ class NpzArchive:
                 )
             return {name: self._read_array(name, header) for name, header in headers.items()}
 
+    def read_text(self, name: str) -> str:
+        """Read a single short text, such as ``numpy.array("EPSG:32633")``.
+
+        Args:
+            name: Its key.
+
+        Raises:
+            TileReadError: It is missing, damaged, or anything else than one printable text.
+        """
+        with self._read_errors():
+            header = self._npy_header(name)
+            try:
+                if text_bytes(header) != self._entries[name].n_bytes - header.data_offset:
+                    raise MalformedHeaderError("its length does not fit")
+                return decode_text(header, self._content(name)[header.data_offset :])
+            except MalformedHeaderError as error:
+                raise MalformedZipError(f"{name!r} cannot be read: {error}") from None
+
     def _member_header(self, name: str) -> MemberHeader:
         header = self._npy_header(name)
         entry = self._entries[name]
@@ -206,8 +225,6 @@ class NpzArchive:
         )
 
     def _plain_header(self, name: str) -> NpyHeader:
-        if name not in self._entries:
-            raise MalformedZipError(f"it has no array {name!r}")
         header = self._npy_header(name)
         if header.dtype is None:
             raise MalformedZipError(
@@ -224,6 +241,8 @@ class NpzArchive:
         return header
 
     def _npy_header(self, name: str) -> NpyHeader:
+        if name not in self._entries:
+            raise MalformedZipError(f"it has no array {name!r}")
         entry = self._entries[name]
         _check_claims(entry)
         start = find_data(self._source, entry)
@@ -237,14 +256,18 @@ class NpzArchive:
             raise MalformedZipError(f"{name!r} cannot be read: {error}") from None
 
     def _read_array(self, name: str, header: NpyHeader) -> np.ndarray[Any, Any]:
+        content = self._content(name)
+        flat = np.frombuffer(content, dtype=header.dtype, offset=header.data_offset)
+        return flat.reshape(header.shape, order="F" if header.is_fortran_order else "C")
+
+    def _content(self, name: str) -> bytes:
         entry = self._entries[name]
         content = self._source.read_at(find_data(self._source, entry), entry.compressed_bytes)
         if entry.method == DEFLATED:
             content = _inflate(entry, content)
         if isal_zlib.crc32(content) != entry.crc:
             raise MalformedZipError(f"{name!r} is damaged: its checksum does not fit")
-        flat = np.frombuffer(content, dtype=header.dtype, offset=header.data_offset)
-        return flat.reshape(header.shape, order="F" if header.is_fortran_order else "C")
+        return content
 
     @contextmanager
     def _read_errors(self) -> Iterator[None]:

@@ -76,7 +76,8 @@ def encode_npz(
     """Encode arrays as the bytes of an NPZ file.
 
     Args:
-        arrays: Arrays of plain numbers by key, any shape; written in C order.
+        arrays: Arrays of plain numbers by key, any shape; written in C order. A text is an array
+            of one string without axes.
         aliases: Further keys, each with the key in ``arrays`` whose array it repeats.
 
     Returns:
@@ -116,8 +117,11 @@ def _checked_key(key: str) -> str:
 
 
 def _encode(key: str, array: np.ndarray[Any, Any]) -> _Member:
-    if array.dtype.str[1:] not in PLAIN_TYPES:
-        raise ValueError(f"{key!r} is of type {array.dtype}; only real numbers are written")
+    is_text = array.dtype.kind == "U" and array.ndim == 0 and array.dtype.itemsize > 0
+    if array.dtype.str[1:] not in PLAIN_TYPES and not is_text:
+        raise ValueError(
+            f"{key!r} is of type {array.dtype}; only real numbers and single texts are written"
+        )
     # ascontiguousarray would make a scalar an array of one axis.
     array = np.asarray(array, order="C")
     head = io.BytesIO()

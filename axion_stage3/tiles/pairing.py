@@ -22,6 +22,8 @@ from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisio
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from axion_stage3.tiles.georeference import Georeference
+
 LONGEST_PATH_BYTES: Final = 1024
 """Longest relative path of a tile, in bytes of UTF-8."""
 
@@ -45,11 +47,13 @@ class TilePair:
         name: Relative posix path of the opt_v2 tile, ending in ``.npz``; names the output too.
         opt_v2_path: File of the opt_v2 tile.
         s1_path: File of the s1 tile.
+        georeference: Where the pair lies, from a table; None if no table says so.
     """
 
     name: str
     opt_v2_path: Path
     s1_path: Path
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from axion_stage3.errors import TileError, TilePixelsError, TileShapeError, UsageError
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
+from axion_stage3.tiles.georeference import Georeference, agree, read_georeference
 from axion_stage3.tiles.layouts import (
     OPTICAL_LAYOUTS,
     OUTPUT_LAYOUTS,
@@ -75,12 +76,28 @@ class LoadedTile:
         opt_v2: (4, H, W) float32, reflectance; blue, green, red, nir.
         s1: (2, H, W) float32, backscatter in dB; vv, vh.
         valid_mask: (H, W) bool, False where a pixel of any band was filled; None if none was.
+        georeference: Where the tile lies; None if that is not known.
     """
 
     name: str
     opt_v2: NDArray[np.float32]
     s1: NDArray[np.float32]
     valid_mask: NDArray[np.bool_] | None = None
+    georeference: Georeference | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InputTile:
+    """One tile of a pair: its bands in the units of the network, the mask, the georeference."""
+
+    bands: NDArray[np.float32]
+    is_valid: NDArray[np.bool_] | None
+    georeference: Georeference | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.bands.shape[1:]
+        return height, width
 
 
 _DEFAULTS: Final = LoadOptions()
@@ -102,20 +119,29 @@ def load_pair(pair: TilePair, options: LoadOptions = _DEFAULTS) -> LoadedTile:
         TileShapeError: Rank, band count or size is wrong, or the two sizes differ.
         TileUnitsError: The values are not reflectance or not dB.
         TilePixelsError: Unusable pixels without ``fill_invalid``, or a tile of zeros.
+        TileGeoreferenceError: A georeference is unusable, or they do not lie at the same place.
     """
     try:
-        opt_v2, is_opt_valid = _load_optical(pair.opt_v2_path, options)
-        s1, is_s1_valid = _load_radar(pair.s1_path, options)
-        if s1.shape[1:] != opt_v2.shape[1:]:
-            s1, is_s1_valid = _resampled(s1, is_s1_valid, opt_v2.shape, options, pair.s1_path)
+        opt_v2 = _load_optical(pair.opt_v2_path, options)
+        s1 = _load_radar(pair.s1_path, options)
+        georeference = agree(
+            [
+                ("opt_v2", opt_v2.georeference, opt_v2.size),
+                ("s1", s1.georeference, s1.size),
+                ("--georeference", pair.georeference, opt_v2.size),
+            ],
+            tile_name=pair.name,
+        )
+        if s1.size != opt_v2.size:
+            s1 = _resampled(s1, opt_v2, options, pair.s1_path)
     except TileError as error:
         error.tile_name = pair.name
         raise
-    if is_opt_valid is None or is_s1_valid is None:
-        valid_mask = is_opt_valid if is_s1_valid is None else is_s1_valid
+    if opt_v2.is_valid is None or s1.is_valid is None:
+        valid_mask = opt_v2.is_valid if s1.is_valid is None else s1.is_valid
     else:
-        valid_mask = is_opt_valid & is_s1_valid
-    return LoadedTile(pair.name, opt_v2, s1, valid_mask)
+        valid_mask = opt_v2.is_valid & s1.is_valid
+    return LoadedTile(pair.name, opt_v2.bands, s1.bands, valid_mask, georeference)
 
 
 def load_optical(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
@@ -131,7 +157,7 @@ def load_optical(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.flo
     Raises:
         TileError: As for ``load_pair``.
     """
-    return _load_optical(path, options)[0]
+    return _load_optical(path, options).bands
 
 
 def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
@@ -147,7 +173,7 @@ def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float
     Raises:
         TileError: As for ``load_pair``.
     """
-    return _load_radar(path, options)[0]
+    return _load_radar(path, options).bands
 
 
 def load_output(path: Path) -> NDArray[np.float32]:
@@ -162,37 +188,36 @@ def load_output(path: Path) -> NDArray[np.float32]:
     Raises:
         TileError: It cannot be read or has not the shape of an output.
     """
-    return _read_bands(path, OUTPUT_LAYOUTS, OPTICAL_BANDS)
+    return _read_bands(path, OUTPUT_LAYOUTS, OPTICAL_BANDS)[0]
 
 
-def _load_optical(
-    path: Path, options: LoadOptions
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    stored = _read_bands(path, OPTICAL_LAYOUTS, OPTICAL_BANDS)
+def _load_optical(path: Path, options: LoadOptions) -> _InputTile:
+    stored, georeference = _read_bands(path, OPTICAL_LAYOUTS, OPTICAL_BANDS)
     opt, is_valid = _usable(stored, OPTICAL_BANDS, options, path)
     if options.opt_scale != 1:
         opt /= np.float32(options.opt_scale)
     check_reflectance(opt, opt_scale=options.opt_scale, path=path)
-    return opt, is_valid
+    return _InputTile(opt, is_valid, georeference)
 
 
-def _load_radar(
-    path: Path, options: LoadOptions
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    stored = _read_bands(path, RADAR_LAYOUTS, RADAR_BANDS)
+def _load_radar(path: Path, options: LoadOptions) -> _InputTile:
+    stored, georeference = _read_bands(path, RADAR_LAYOUTS, RADAR_BANDS)
     s1, is_valid = _usable(stored, RADAR_BANDS, options, path)
     if options.s1_units == "linear":
         check_backscatter_linear(s1, path=path)
         s1 = linear_to_db(s1)
     check_backscatter_db(s1, was_linear=options.s1_units == "linear", path=path)
-    return s1, is_valid
+    return _InputTile(s1, is_valid, georeference)
 
 
-def _read_bands(path: Path, layouts: Sequence[Layout], bands: Sequence[str]) -> NDArray[np.float32]:
-    """Read the bands as they are stored, as one new array (band, y, x) of float32."""
+def _read_bands(
+    path: Path, layouts: Sequence[Layout], bands: Sequence[str]
+) -> tuple[NDArray[np.float32], Georeference | None]:
+    """Read the bands as they are stored, as a new array (band, y, x) of float32, and the place."""
     with NpzArchive(path) as archive:
         layout = recognise(archive.names, layouts, path=path)
         arrays = archive.read(layout.keys)
+        georeference = read_georeference(archive, path)
     for key, array in arrays.items():
         if array.dtype.kind == "b":
             raise TilePixelsError(f"{path}: {key} holds booleans, not pixels.", path=path)
@@ -216,7 +241,7 @@ def _read_bands(path: Path, layouts: Sequence[Layout], bands: Sequence[str]) -> 
         else:
             for index, key in enumerate(layout.keys):
                 result[index] = arrays[key]
-    return result
+    return result, georeference
 
 
 def _check_stack(stored: NDArray[Any], key: str, bands: Sequence[str], path: Path) -> None:
@@ -284,24 +309,19 @@ def _usable(
     return filled, np.logical_and.reduce(is_valid)
 
 
-def _resampled(
-    s1: NDArray[np.float32],
-    is_valid: NDArray[np.bool_] | None,
-    opt_shape: tuple[int, ...],
-    options: LoadOptions,
-    path: Path,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    height, width = opt_shape[1:]
+def _resampled(s1: _InputTile, opt_v2: _InputTile, options: LoadOptions, path: Path) -> _InputTile:
+    height, width = opt_v2.size
     if not options.resample_s1:
         raise TileShapeError(
-            f"{path}: s1 has the shape {s1.shape}, opt_v2 {opt_shape}; the sizes differ.",
+            f"{path}: s1 has the shape {s1.bands.shape}, opt_v2 {opt_v2.bands.shape}; "
+            "the sizes differ.",
             hint="--resample-s1 resamples s1 to the size of opt_v2 (both must cover "
             "the same ground).",
             path=path,
         )
     # Radar is averaged in power: a mean of dB would darken bright scatterers.
-    resampled = linear_to_db(resample_bilinear(db_to_linear(s1), height, width))
-    if is_valid is None:
-        return resampled, None
-    share = resample_bilinear(is_valid[np.newaxis].astype(np.float32), height, width)
-    return resampled, share[0] > 0.999
+    resampled = linear_to_db(resample_bilinear(db_to_linear(s1.bands), height, width))
+    if s1.is_valid is None:
+        return _InputTile(resampled, None, s1.georeference)
+    share = resample_bilinear(s1.is_valid[np.newaxis].astype(np.float32), height, width)
+    return _InputTile(resampled, share[0] > 0.999, s1.georeference)

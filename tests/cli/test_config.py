@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "timesteps": (2, "3", 4),
     "device": ("cuda", "cuda:1", "cpu"),
     "precision": ("bf16", "fp16", "fp32"),
+    "georeference": ("a.csv", "b.csv", "c.csv"),
     "sampler": ("euler", "heun", "ancestral"),
     "seed": (2, "3", 4),
     "samples": (2, "3", 4),

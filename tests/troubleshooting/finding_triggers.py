@@ -101,6 +101,18 @@ def link_out_of_the_folder(bench: Bench) -> list[FindingRecord]:
     return bench.findings()
 
 
+def half_a_georeference(bench: Bench) -> list[FindingRecord]:
+    bench.write(s1={"s1": bench.s1, "crs": np.array("EPSG:32633")})
+    return bench.findings()
+
+
+def places_differ(bench: Bench) -> list[FindingRecord]:
+    place = {"crs": np.array("EPSG:32633"), "transform": np.array([10.0, 0, 0, 0, -10, 0])}
+    elsewhere = {**place, "transform": np.array([10.0, 0, 960, 0, -10, 0])}
+    bench.write({"opt_v2": bench.opt_v2, **place}, {"s1": bench.s1, **elsewhere})
+    return bench.findings()
+
+
 def nan_corner(bench: Bench) -> list[FindingRecord]:
     bench.opt_v2[1, :9, :9] = np.nan
     bench.write()
@@ -285,6 +297,8 @@ TRIGGERS: dict[str, Callable[[Bench], list[FindingRecord]]] = {
     "AX-T013": two_layouts,
     "AX-T014": no_partner,
     "AX-T015": link_out_of_the_folder,
+    "AX-T016": half_a_georeference,
+    "AX-T017": places_differ,
     "AX-T020": nan_corner,
     "AX-T021": all_zero,
     "AX-T022": constant_band,

@@ -25,6 +25,7 @@ def infer(
     s1_units: options.S1Units = None,
     fill_invalid: options.FillInvalid = None,
     resample_s1: options.ResampleS1 = None,
+    georeference: options.GeoreferenceFile = None,
     save_intermediate: options.SaveIntermediate = None,
     statistics: options.Statistics = None,
     existing: options.Existing = None,
