@@ -1,24 +1,32 @@
 """Reading and writing checkpoints; whatever comes from others is hostile until checked.
 
 ``.safetensors``: the weights, and under the metadata key ``axion_stage3`` a JSON document with
-``epoch`` and ``config``. ``.pt``: a dictionary with ``model_state_dict``, ``epoch`` and ``config``
-(at least ``timesteps`` and ``network``), read with ``weights_only=True``: a file that needs pickled
-code is refused.
+``epoch``, ``config`` and ``weights_sha256`` (checksum of the weights). ``.pt``: a dictionary with
+``model_state_dict``, ``epoch`` and ``config`` (at least ``timesteps`` and ``network``), read with
+``weights_only=True``: a file that needs pickled code is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import math
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from axion_stage3.atomic_write import write_bytes
+from axion_stage3.diffusion.checkpoint_formats import (
+    MalformedCheckpointError,
+    decode_pt,
+    decode_safetensors,
+    encode_safetensors,
+    looks_like_safetensors,
+)
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
@@ -27,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BUNDLED_CHECKPOINT: Final = Path(__file__).parents[1] / "checkpoints" / "reference.safetensors"
-METADATA_KEY: Final = "axion_stage3"
 FORMAT_VERSION: Final = 1
 _MAX_BYTES: Final = 512 * 2**20
+_REAL_DTYPES: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MAX_WIDTH: Final = 1024
 _MAX_BLOCKS: Final = 64
 _TRAIN_HINT: Final = (
@@ -76,12 +84,16 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
     """
     source = BUNDLED_CHECKPOINT if path is None else Path(path)
     data = _read_file(source)
-    is_safetensors = source.suffix == ".safetensors" or _looks_like_safetensors(data)
-    state, epoch, config = (_parse_safetensors if is_safetensors else _parse_pt)(source, data)
+    is_safetensors = source.suffix == ".safetensors" or looks_like_safetensors(data)
+    try:
+        state, facts = (decode_safetensors if is_safetensors else decode_pt)(data)
+    except MalformedCheckpointError as error:
+        raise _refuse(source, str(error)) from error
+    config: Mapping[str, Any] = facts["config"]
     network = _build_network(source, state, config)
     return Checkpoint(
         network=network,
-        epoch=epoch,
+        epoch=facts["epoch"],
         timesteps=_positive_int(source, config, "timesteps"),
         schedule=_schedule(source, config),
         config=config,
@@ -114,13 +126,8 @@ def save_checkpoint(
         "network": network.config.as_document(),
     }
     if path.suffix == ".safetensors":
-        from safetensors.torch import save
-
-        facts = json.dumps({"epoch": epoch, "config": document}, allow_nan=False)
-        write_bytes(path, save(state, metadata={METADATA_KEY: facts}))
+        write_bytes(path, encode_safetensors(state, {"epoch": epoch, "config": document}))
         return
-    import io
-
     buffer = io.BytesIO()
     torch.save({"model_state_dict": state, "epoch": epoch, "config": document}, buffer)
     write_bytes(path, buffer.getvalue())
@@ -153,57 +160,8 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _looks_like_safetensors(data: bytes) -> bool:
-    return len(data) > 8 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
-
-
 def _refuse(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(f"Checkpoint {path}: {reason}.", hint=_TRAIN_HINT, path=path)
-
-
-def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        state = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = json.loads(header["__metadata__"][METADATA_KEY])
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _refuse(path, f"not a safetensors checkpoint of axion-stage3 ({error})") from error
-    return _checked_entries(path, state, facts)
-
-
-def _parse_pt(path: Path, data: bytes) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
-    import io
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # A mutated file makes torch's reader fail in ever new ways; all of them mean the same.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            reason = "it needs pickled code, which is refused because it could run anything"
-        raise _refuse(path, f"cannot be read as a .pt file ({reason})") from error
-    if not isinstance(document, dict) or "model_state_dict" not in document:
-        raise _refuse(path, "has no entry 'model_state_dict'")
-    return _checked_entries(path, document["model_state_dict"], document)
-
-
-def _checked_entries(
-    path: Path, state: object, facts: object
-) -> tuple[dict[str, Tensor], int, dict[str, Any]]:
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _refuse(path, "'model_state_dict' is not a dictionary of tensors")
-    if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
-        raise _refuse(path, "has no entry 'config' with the network's sizes and timesteps")
-    epoch = facts.get("epoch", 0)
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
-        raise _refuse(path, f"'epoch' is {epoch!r}, not a count")
-    return cast("dict[str, Tensor]", state), epoch, facts["config"]
 
 
 def _positive_int(path: Path, config: Mapping[str, Any], key: str) -> int:
@@ -250,10 +208,7 @@ def _build_network(
     path: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> GroundingNetwork:
     sizes = _network_config(path, config)
-    # On the meta device nothing is allocated: a hostile size costs no memory before it is refused.
-    with torch.device("meta"):
-        network = GroundingNetwork(sizes)
-    expected = network.state_dict()
+    expected = _expected_shapes(sizes)
     missing = sorted(expected.keys() - state.keys())
     unexpected = sorted(state.keys() - expected.keys())
     if missing or unexpected:
@@ -262,16 +217,33 @@ def _build_network(
             f"its weights do not fit the network: {len(missing)} missing"
             f"{_first(missing)}, {len(unexpected)} unexpected{_first(unexpected)}",
         )
-    for name, wanted in expected.items():
-        found = state[name]
-        if found.shape != wanted.shape:
-            raise _refuse(
-                path, f"weight {name!r} has shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
-            )
-        if not found.is_floating_point() or not bool(torch.isfinite(found).all()):
-            raise _refuse(path, f"weight {name!r} is not made of finite floating-point numbers")
-    network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    for name, shape in expected.items():
+        _check_weight(path, name, state[name], shape)
+    network = _empty_network(sizes)
+    weights = {name: value.to(torch.float32).contiguous() for name, value in state.items()}
+    network.load_state_dict(weights, assign=True)
     return channels_last(network.requires_grad_(requires_grad=False).eval())
+
+
+def _empty_network(sizes: NetworkConfig) -> GroundingNetwork:
+    # On the meta device nothing is allocated: a hostile size costs no memory before it is refused.
+    with torch.device("meta"):
+        return GroundingNetwork(sizes)
+
+
+@lru_cache(maxsize=4)
+def _expected_shapes(sizes: NetworkConfig) -> Mapping[str, torch.Size]:
+    return {name: value.shape for name, value in _empty_network(sizes).state_dict().items()}
+
+
+def _check_weight(path: Path, name: str, found: Tensor, shape: torch.Size) -> None:
+    if found.shape != shape:
+        raise _refuse(path, f"weight {name!r} has shape {tuple(found.shape)}, not {tuple(shape)}")
+    # Tensors without numbers (meta), sparse ones and the like pass through weights_only.
+    is_plain = found.layout == torch.strided and found.device.type == "cpu"
+    is_real = is_plain and found.dtype in _REAL_DTYPES
+    if not is_real or not bool(torch.isfinite(found).all()):
+        raise _refuse(path, f"weight {name!r} is not made of finite floating-point numbers")
 
 
 def _first(names: list[str]) -> str:

@@ -29,6 +29,7 @@ from axion_stage3.tiles.npy_text import decode_text, text_bytes
 from axion_stage3.tiles.zip_directory import (
     DEFLATED,
     STORED,
+    BytesSource,
     MalformedZipError,
     ZipEntry,
     find_data,
@@ -134,7 +135,7 @@ class NpzArchive:
         self._path = None if isinstance(source, bytes) else source
         self._byte_budget = byte_budget
         with self._read_errors():
-            self._source = _Content(source) if isinstance(source, bytes) else _File(source)
+            self._source = BytesSource(source) if isinstance(source, bytes) else _File(source)
             try:
                 self._entries = {
                     entry.name.removesuffix(".npy"): entry
@@ -284,22 +285,6 @@ class NpzArchive:
             raise TileReadError(
                 f"{where} cannot be read: {error.strerror or error}.", path=self._path
             ) from error
-
-
-class _Content:
-    """An NPZ that is already in memory."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.n_bytes = len(content)
-
-    def read_at(self, offset: int, n_bytes: int) -> bytes:
-        if not 0 <= offset <= offset + n_bytes <= self.n_bytes:
-            raise MalformedZipError("it is cut short")
-        return self._content[offset : offset + n_bytes]
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 class _File:

@@ -56,6 +56,27 @@ class ByteSource(Protocol):
         """Exactly ``n_bytes`` from ``offset``; raises MalformedZipError if there are fewer."""
 
 
+class BytesSource:
+    """A file that is already in memory.
+
+    Args:
+        content: Its bytes.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.n_bytes = len(content)
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """Return ``n_bytes`` from ``offset``; raises MalformedZipError if there are fewer."""
+        if not 0 <= offset <= offset + n_bytes <= self.n_bytes:
+            raise MalformedZipError("it is cut short")
+        return self._content[offset : offset + n_bytes]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
     """One member, as the central directory describes it.
@@ -138,7 +159,7 @@ def _find_directory(source: ByteSource) -> tuple[int, int, int, int]:
     tail = source.read_at(source.n_bytes - n_tail, n_tail)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + _END.size > n_tail:
-        raise MalformedZipError("it has no ZIP directory at its end (cut short, or no NPZ at all)")
+        raise MalformedZipError("it has no ZIP directory at its end (cut short, or no ZIP)")
     _, _, _, _, n_members, n_bytes, offset, n_comment = _END.unpack_from(tail, at)
     if at + _END.size + n_comment != n_tail:
         raise MalformedZipError("it does not end where its ZIP directory ends")
