@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.errors import InputError, InputFolderError, UsageError
@@ -19,12 +20,12 @@ from axion_stage3.exporting.report_content import (
 from axion_stage3.exporting.run_drawing import RunDrawing
 from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.tiles.pairing import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from axion_stage3.exporting.progress import Progress
     from axion_stage3.exporting.run_pictures import TruthScore
@@ -78,15 +79,15 @@ class Visualization:
 
 
 def visualize_run(
-    output_dir: Path,
+    output_dir: AnyPath,
     *,
-    into: Path | None = None,
+    into: AnyPath | None = None,
     parts: Collection[str] = frozenset(PARTS),
     tiles: Sequence[str] = (),
     limit: int = DEFAULT_LIMIT,
-    truth_dir: Path | None = None,
-    opt_v2_dir: Path | None = None,
-    s1_dir: Path | None = None,
+    truth_dir: AnyPath | None = None,
+    opt_v2_dir: AnyPath | None = None,
+    s1_dir: AnyPath | None = None,
     with_findings: bool = True,
     n_workers: int = 1,
     progress: Progress = no_progress,
@@ -119,18 +120,19 @@ def visualize_run(
         raise UsageError(
             f"There is no part {unknown[0]!r} to make.", hint=f"Parts: {', '.join(PARTS)}."
         )
+    truth_dir, output_dir = path_or_none(truth_dir), Path(output_dir)
     if truth_dir is not None and not truth_dir.is_dir():
         raise InputFolderError(
             f"The folder {truth_dir} does not exist.", hint="Check the path.", path=truth_dir
         )
-    folder = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
+    folder = RunFolder(output_dir, opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir))
     names = _known_names(folder, tiles)
     if set(parts) != {"report"}:
         require_matplotlib()
     statistics = known_statistics(folder)
     changes = _changes(statistics)
     chosen = sorted(set(tiles)) or _most_changed(names, changes, limit)
-    target = into or output_dir / VISUALS_FOLDER
+    target = path_or_none(into) or output_dir / VISUALS_FOLDER
     make_folder(target)
     report: Path | None = None
     if "report" in parts:

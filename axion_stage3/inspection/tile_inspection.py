@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from axion_stage3.inspection.validation_tasks import (
     outcome_findings,
     recorded_statistics_findings,
 )
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.tiles.findings import Subject  # noqa: TC001  the JSON schema needs it
 
@@ -127,11 +129,11 @@ class TileInspection:
 
 
 def inspect_tile(
-    tile: str,
+    tile: AnyPath,
     *,
-    opt_v2_dir: Path | None = None,
-    s1_dir: Path | None = None,
-    output_dir: Path | None = None,
+    opt_v2_dir: AnyPath | None = None,
+    s1_dir: AnyPath | None = None,
+    output_dir: AnyPath | None = None,
     options: CheckOptions | None = None,
 ) -> TileInspection:
     """Inspect a tile: its files, its pixels, and what a run made of it.
@@ -150,18 +152,18 @@ def inspect_tile(
         OutputError: The run's journals cannot be read.
     """
     run = None
-    if output_dir is not None:
-        run = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
-        opt_v2_dir, s1_dir = run.opt_v2_dir, run.s1_dir
     given: dict[Subject, Path | None] = {
-        "opt_v2": opt_v2_dir,
-        "s1": s1_dir,
-        "opt_final": output_dir,
+        "opt_v2": path_or_none(opt_v2_dir),
+        "s1": path_or_none(s1_dir),
+        "opt_final": path_or_none(output_dir),
     }
+    if given["opt_final"] is not None:
+        run = RunFolder(given["opt_final"], opt_v2_dir=given["opt_v2"], s1_dir=given["s1"])
+        given["opt_v2"], given["s1"] = run.opt_v2_dir, run.s1_dir
     folders = {subject: folder for subject, folder in given.items() if folder is not None}
     if options is None:
         options = CheckOptions() if run is None else CheckOptions(load=run.load_options)
-    location, outcome = _find(tile, folders, run)
+    location, outcome = _find(os.fspath(tile), folders, run)
     checked = _check_all(location, options)
     findings = [finding for each in checked.values() for finding in each.findings]
     if "opt_v2" in checked and "s1" in checked:

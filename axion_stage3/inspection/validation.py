@@ -15,12 +15,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from axion_stage3.errors import InputFolderError, NoTilePairsError, ResourceError, UsageError
 from axion_stage3.inspection.finding_record import TileFindings, records_of
 from axion_stage3.inspection.tile_checks import CheckOptions
 from axion_stage3.inspection.validation_tasks import InputTask, OutputTask, Task, run_tasks
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.run_folder import RunFolder
@@ -31,7 +33,6 @@ from axion_stage3.tiles.pairing import Pairing, find_pairs, find_tiles, nearest_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 CHUNK_TILES: Final = 16
 MIN_PARALLEL_TILES: Final = 64
@@ -65,8 +66,8 @@ class Validation:
 
 
 def validate_inputs(
-    opt_v2_dir: Path | None,
-    s1_dir: Path | None,
+    opt_v2_dir: AnyPath | None,
+    s1_dir: AnyPath | None,
     options: CheckOptions | None = None,
     *,
     n_workers: int = 1,
@@ -88,6 +89,7 @@ def validate_inputs(
         InputFolderError: A folder is missing, unreadable, or holds no tile.
         TileCollisionError: Two tiles would be written to one output file.
     """
+    opt_v2_dir, s1_dir = path_or_none(opt_v2_dir), path_or_none(s1_dir)
     folders = {
         role: folder
         for role, folder in (("opt_v2_dir", opt_v2_dir), ("s1_dir", s1_dir))
@@ -114,11 +116,11 @@ def validate_inputs(
 
 
 def validate_run(
-    output_dir: Path,
+    output_dir: AnyPath,
     options: CheckOptions | None = None,
     *,
-    opt_v2_dir: Path | None = None,
-    s1_dir: Path | None = None,
+    opt_v2_dir: AnyPath | None = None,
+    s1_dir: AnyPath | None = None,
     n_workers: int = 1,
 ) -> Validation:
     """Check the outputs of a run, after it: the automatic validation and the rest.
@@ -138,7 +140,8 @@ def validate_run(
             journal.
         OutputError: A journal cannot be read.
     """
-    folder = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
+    output_dir = Path(output_dir)
+    folder = RunFolder(output_dir, opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir))
     tiles = folder.tiles()
     index = read_journals(output_dir / RUNS_FOLDER)
     names = sorted(tiles.keys() | set(index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,8 @@ from axion_stage3.tiles.tile_loading import load_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from axion_stage3.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RunComparison:
 
 
 def compare_runs(
-    first: Path, second: Path, *, on_tile: Callable[[], object] | None = None
+    first: AnyPath, second: AnyPath, *, on_tile: Callable[[], object] | None = None
 ) -> RunComparison:
     """Compare the output tiles of two runs pixel by pixel.
 
@@ -69,6 +71,7 @@ def compare_runs(
         InputFolderError: A folder is not there.
         NoTilePairsError: The runs have no tile in common.
     """
+    first, second = Path(first), Path(second)
     tiles, others = RunFolder(first).tiles(), RunFolder(second).tiles()
     common = sorted(tiles.keys() & others.keys())
     if not common:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from axion_stage3.errors import UsageError
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.runs.statistics_table import (
     StatisticsTable,
@@ -26,7 +28,6 @@ from axion_stage3.tiles.bands import OPTICAL_BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -126,11 +127,11 @@ class RunStatistics:
 
 
 def run_statistics(
-    output_dir: Path,
+    output_dir: AnyPath,
     *,
     recompute: bool = False,
-    opt_v2_dir: Path | None = None,
-    s1_dir: Path | None = None,
+    opt_v2_dir: AnyPath | None = None,
+    s1_dir: AnyPath | None = None,
     n_listed: int = DEFAULT_LISTED,
     on_tile: Callable[[], object] | None = None,
 ) -> RunStatistics:
@@ -155,7 +156,9 @@ def run_statistics(
             "Input folders are read only where statistics are computed anew.",
             hint="Add --recompute, or leave --opt-v2-dir and --s1-dir out.",
         )
-    folder = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
+    folder = RunFolder(
+        Path(output_dir), opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir)
+    )
     table = compute_statistics(folder, on_tile=on_tile) if recompute else read_statistics(folder)
     return describe(folder, table, n_listed=n_listed)
 

@@ -12,6 +12,7 @@ import torch
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import InputError, TileShapeError, UsageError
 from axion_stage3.inference.predictor import Predictor
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.tiles.pairing import find_pairs, find_tiles
 from axion_stage3.tiles.tile_loading import load_optical, load_output, load_radar
 from axion_stage3.training.dataset import load_tiles, read_split_file
@@ -48,11 +49,11 @@ class GroundingOptions:
 
 def evaluate_folders(
     *,
-    truth_dir: Path,
-    opt_v2_dir: Path,
-    opt_final_dir: Path | None = None,
-    s1_dir: Path | None = None,
-    split_file: Path | None = None,
+    truth_dir: AnyPath,
+    opt_v2_dir: AnyPath,
+    opt_final_dir: AnyPath | None = None,
+    s1_dir: AnyPath | None = None,
+    split_file: AnyPath | None = None,
     options: GroundingOptions | None = None,
     on_tile: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -77,16 +78,21 @@ def evaluate_folders(
             "There is nothing to compare with the truth.",
             hint="Add --opt-final-dir (outputs of infer), or --s1-dir to run the checkpoint.",
         )
+    truth_dir, opt_v2_dir, final_dir = (
+        Path(truth_dir),
+        Path(opt_v2_dir),
+        path_or_none(opt_final_dir),
+    )
     truths, finals = find_tiles(truth_dir), {}
-    groups = {e.tile: e.group for e in read_split_file(split_file)} if split_file else {}
-    if opt_final_dir is not None:
-        finals = find_tiles(opt_final_dir)
+    groups = {e.tile: e.group for e in read_split_file(Path(split_file))} if split_file else {}
+    if final_dir is not None:
+        finals = find_tiles(final_dir)
         names = _with_truth(find_tiles(opt_v2_dir), truths, truth_dir)
         opt_v2_paths = find_tiles(opt_v2_dir)
         predict = None
     else:
         assert s1_dir is not None
-        pairs = {pair.name: pair for pair in find_pairs(opt_v2_dir, s1_dir).pairs}
+        pairs = {pair.name: pair for pair in find_pairs(opt_v2_dir, Path(s1_dir)).pairs}
         names = _with_truth(pairs, truths, truth_dir)
         opt_v2_paths = {name: pairs[name].opt_v2_path for name in names}
         predict = _grounding(options or GroundingOptions())
@@ -95,7 +101,7 @@ def evaluate_folders(
         for name in names:
             opt_v2 = load_optical(opt_v2_paths[name])
             if predict is None:
-                opt_final = load_output(_partner(finals, name, opt_final_dir))
+                opt_final = load_output(_partner(finals, name, final_dir))
             else:
                 opt_final = predict(name, opt_v2, load_radar(pairs[name].s1_path))
             truth = load_optical(truths[name])
@@ -114,8 +120,8 @@ def evaluate_folders(
 
 def evaluate_surrogates(
     *,
-    data_dir: Path,
-    split_file: Path,
+    data_dir: AnyPath,
+    split_file: AnyPath,
     families: Sequence[str] = FAMILIES,
     options: GroundingOptions | None = None,
     on_tile: Callable[[], None] = lambda: None,
@@ -142,9 +148,9 @@ def evaluate_surrogates(
             hint=f"Families: {', '.join(FAMILIES)}.",
         )
     predict = _grounding(options or GroundingOptions())
-    entries = read_split_file(split_file)
+    entries = read_split_file(Path(split_file))
     donors, val = (
-        load_tiles(data_dir, [entry for entry in entries if entry.split == split])
+        load_tiles(Path(data_dir), [entry for entry in entries if entry.split == split])
         for split in ("train", "val")
     )
     generators = read_generators(BUNDLED_GENERATORS)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axion_stage3.errors import OutputError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
+from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from axion_stage3.training.training_config import TrainingConfig
+    from axion_stage3.paths import AnyPath
 
 
 def train(
-    config: TrainingConfig,
+    config: TrainingConfig | None = None,
     *,
-    data_dir: Path,
-    split_file: Path,
-    output_dir: Path,
+    data_dir: AnyPath,
+    split_file: AnyPath,
+    output_dir: AnyPath,
     device: str = "auto",
     observer: TrainingObserver | None = None,
 ) -> TrainingResult:
     """Train a checkpoint, or go on with the interrupted training found in ``output_dir``.
 
     Args:
-        config: What to do.
+        config: What to do; the defaults if left out.
         data_dir: Folder with ``s1/`` and ``s2_truth/``, and perhaps ``opt_v2/``.
         split_file: CSV with the columns tile, group, split (train or val).
         output_dir: Receives ``best.safetensors``, ``last.safetensors``, ``training_log.jsonl`` and
@@ -43,6 +43,7 @@ def train(
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.
     """
+    config, output_dir = config or TrainingConfig(), Path(output_dir)
     target = resolve_device(device)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,8 @@ def train(
             hint="Give another folder with --output-dir.",
             path=output_dir,
         ) from error
-    material = prepare_material(data_dir, split_file, config, output_dir, target, observer)
+    material = prepare_material(
+        Path(data_dir), Path(split_file), config, output_dir, target, observer
+    )
     with Interruption() as interruption:
         return Trainer(config, material, output_dir).run(interruption, observer)
