@@ -17,11 +17,11 @@ from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.preflight import disk_warning
 from axion_stage3.inference.run_observer import ModelFacts, RunObserver
-from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.inference.tile_selection import part_of, select_pairs
+from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.runs.interruption import Interruption
-from axion_stage3.runs.session import RunFacts, RunSession
 from axion_stage3.runs.merging import merge_if_last
+from axion_stage3.runs.session import RunFacts, RunSession
 from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
 from axion_stage3.tiles.tile_loading import LoadOptions
 
