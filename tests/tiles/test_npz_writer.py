@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import math
 import shutil
 import subprocess
 import zipfile
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from axion_stage3.errors import OutputError
+from axion_stage3.testing.strategies import array_keys, npz_contents
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles import npz_writer
 from axion_stage3.tiles.npz_reader import read_headers, read_npz
@@ -21,29 +21,6 @@ from axion_stage3.tiles.npz_writer import encode_npz, write_npz
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-DTYPES = (
-    st.sampled_from("<>").flatmap(lambda order: nps.floating_dtypes(endianness=order))
-    | nps.integer_dtypes(endianness=">")
-    | nps.unsigned_integer_dtypes()
-    | nps.boolean_dtypes()
-).filter(lambda dtype: dtype.itemsize <= 8)
-KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
-SHAPES = nps.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
-
-
-def random_array(dtype: np.dtype[Any], shape: tuple[int, ...], seed: int) -> np.ndarray[Any, Any]:
-    """Any bit pattern, NaN payloads included."""
-    n_bytes = math.prod(shape) * dtype.itemsize
-    content = np.random.default_rng(seed).integers(0, 256, n_bytes).astype(np.uint8)
-    if dtype.kind == "b":
-        content &= 1
-    return content.view(dtype).reshape(shape)
-
-
-ARRAYS = st.dictionaries(
-    KEYS, st.builds(random_array, DTYPES, SHAPES, st.integers(0, 1 << 32)), max_size=4
-)
 
 
 def packed(arrays: dict[str, Any], aliases: dict[str, str] | None = None) -> bytes:
@@ -57,10 +34,10 @@ def assert_same(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) ->
 
 
 @settings(deadline=None, max_examples=40)
-@given(arrays=ARRAYS, data=st.data())
+@given(arrays=npz_contents(), data=st.data())
 def test_round_trip(arrays: dict[str, np.ndarray[Any, Any]], data: st.DataObject) -> None:
     targets = st.sampled_from(sorted(arrays)) if arrays else st.nothing()
-    new_keys = KEYS.filter(lambda key: key not in arrays)
+    new_keys = array_keys().filter(lambda key: key not in arrays)
     aliases = data.draw(st.dictionaries(new_keys, targets, max_size=2))
     content = packed(arrays, aliases)
     expected = arrays | {alias: arrays[key] for alias, key in aliases.items()}
@@ -76,7 +53,7 @@ def test_round_trip(arrays: dict[str, np.ndarray[Any, Any]], data: st.DataObject
 
 
 @settings(deadline=None, max_examples=40)
-@given(arrays=ARRAYS)
+@given(arrays=npz_contents())
 def test_equal_arrays_give_equal_bytes(arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     copies = {key: array.copy() for key, array in arrays.items()}
     assert packed(arrays) == packed(copies)
