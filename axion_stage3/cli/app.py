@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = {
     "infer": "axion_stage3.cli.commands.infer",
+    "merge": "axion_stage3.cli.commands.merge",
     "train": "axion_stage3.cli.commands.train",
     "evaluate": "axion_stage3.cli.commands.evaluate",
     "stats": "axion_stage3.cli.commands.stats",
@@ -24,6 +25,7 @@ COMMANDS: Final = {
     "validate": "axion_stage3.cli.commands.validate",
     "inspect-tile": "axion_stage3.cli.commands.inspect_tile",
     "explain": "axion_stage3.cli.commands.explain",
+    "benchmark": "axion_stage3.cli.commands.benchmark",
 }
 """Command name to its module, in the order of ``--help``."""
 

@@ -1,4 +1,4 @@
-"""JSON schemas of the documents of ``stats`` and ``visualize``, written to docs/schemas/.
+"""JSON schemas of the documents of ``stats``, ``visualize`` and ``benchmark``, in docs/schemas/.
 
 ``python -m axion_stage3.exporting.schemas`` in a checkout; a test fails when they are stale.
 """
@@ -9,12 +9,17 @@ import json
 from pathlib import Path
 from typing import Final
 
+from axion_stage3.benchmarking.benchmark_document import BenchmarkDocument
 from axion_stage3.exporting.visualization import Visualization
 from axion_stage3.inspection.schemas import schema_of_document
 from axion_stage3.runs.statistics_document import StatisticsDocument
 
 SCHEMAS: Final = Path(__file__).parents[2] / "docs" / "schemas"
-DOCUMENTS: Final[dict[str, type]] = {"stats": StatisticsDocument, "visualize": Visualization}
+DOCUMENTS: Final[dict[str, type]] = {
+    "stats": StatisticsDocument,
+    "visualize": Visualization,
+    "benchmark": BenchmarkDocument,
+}
 """The dataclass of each command's document."""
 
 

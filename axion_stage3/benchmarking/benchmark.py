@@ -1,0 +1,268 @@
+"""One benchmark from beginning to end."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from axion_stage3.benchmarking import diffusers_yardstick as yardstick
+from axion_stage3.benchmarking.benchmark_document import (
+    BENCHMARK_SCHEMA,
+    BenchmarkDocument,
+    SetupRecord,
+    machine_record,
+)
+from axion_stage3.benchmarking.file_pace import FilePace, measure_reading, measure_writing
+from axion_stage3.benchmarking.goals import (
+    HELP,
+    INFER_MANY,
+    INFER_ONE,
+    INSPECT_TILE,
+    WRITING_PX,
+    judge,
+)
+from axion_stage3.benchmarking.network_pace import NetworkPace, measure_bound, measure_network
+from axion_stage3.benchmarking.whole_runs import (
+    ProcessPace,
+    RunPace,
+    infer_arguments,
+    measure_process,
+    measure_run,
+)
+from axion_stage3.benchmarking.workload import load_workload
+from axion_stage3.config import InferenceConfig
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.errors import UsageError
+from axion_stage3.inference.devices import plan_workers, precision_name
+from axion_stage3.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from axion_stage3.benchmarking.workload import Workload
+    from axion_stage3.inference.devices import Precision
+
+_MANY_TILES: Final = 1_000_000
+_RUN_LENGTH: Final = 3.0
+"""A run takes about this many times as long as a measurement of the network."""
+_MORE_ROUNDS: Final = 1
+_START_UP_REPETITIONS: Final = 3
+_MEMORY_BATCH: Final = 8
+_MEMORY_TILES: Final = 64
+
+PaceT = TypeVar("PaceT", NetworkPace, RunPace)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkPlan:
+    """What to measure.
+
+    Attributes:
+        opt_v2_dir: Folder of opt_v2 tiles in reflectance; None for the example tiles.
+        s1_dir: Folder of Sentinel-1 tiles in dB; None likewise.
+        tile_px: Height and width that the tiles are brought to, in pixels.
+        checkpoint: Checkpoint; None for the bundled one.
+        timesteps: Numbers of timesteps.
+        batch_sizes: Batch sizes of the network alone.
+        device: See :func:`~axion_stage3.inference.devices.resolve_device`.
+        precision: See :func:`~axion_stage3.inference.devices.resolve_precision`.
+        against: Another network to measure on the same tiles.
+        seconds: How long to measure each figure.
+
+    Raises:
+        UsageError: A number is out of its range.
+    """
+
+    opt_v2_dir: Path | None = None
+    s1_dir: Path | None = None
+    tile_px: int = 120
+    checkpoint: Path | None = None
+    timesteps: tuple[int, ...] = (1, 10)
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
+    device: str = "auto"
+    precision: Precision = "auto"
+    against: Literal["diffusers-unet"] | None = None
+    seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        for option, numbers in {
+            "--timesteps": self.timesteps,
+            "--batch-sizes": self.batch_sizes,
+        }.items():
+            if not numbers or min(numbers) < 1:
+                raise UsageError(
+                    f"{option} needs whole numbers from 1.", hint=f"Such as {option} 1,10."
+                )
+        if not self.seconds > 0:
+            raise UsageError(f"--seconds is {self.seconds}.", hint="Give a positive number.")
+
+
+def run_benchmark(
+    plan: BenchmarkPlan, on_step: Callable[[str], None] = lambda _: None
+) -> BenchmarkDocument:
+    """Measure everything, one thing at a time.
+
+    Args:
+        plan: What to measure.
+        on_step: Is told what is measured next.
+
+    Raises:
+        UsageError: The plan cannot work.
+        MissingExtraError: The yardstick is not installed.
+        InputError: The tiles cannot be used.
+        CheckpointError: The checkpoint is missing or unfit.
+        ResourceError: There is no such device.
+    """
+    if plan.against is not None:
+        yardstick.check_tile_size(plan.tile_px)
+        yardstick.require_diffusers()
+    workload = load_workload(plan.opt_v2_dir, plan.s1_dir, plan.tile_px)
+    predictor = Predictor(load_checkpoint(plan.checkpoint), plan.device, plan.precision)
+    with tempfile.TemporaryDirectory(prefix="axion-benchmark-") as folder:
+        return _Benchmark(plan, workload, predictor, Path(folder), on_step).document()
+
+
+class _Benchmark:
+    def __init__(
+        self,
+        plan: BenchmarkPlan,
+        workload: Workload,
+        predictor: Predictor,
+        folder: Path,
+        on_step: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._workload = workload
+        self._predictor = predictor
+        self._folder = folder
+        self._on_step = on_step
+        self._workers = plan_workers(predictor.device, _MANY_TILES)
+        self._n_folders = 0
+
+    def document(self) -> BenchmarkDocument:
+        began = time.perf_counter()
+        plan, device, dtype = self._plan, self._predictor.device, self._predictor.dtype
+        processes = self._processes()
+        files = self._files()
+        self._on_step("The bound: a large matrix product, a wide convolution")
+        bound = measure_bound(device, dtype, self._workers, plan.seconds / 2)
+        network: list[NetworkPace] = []
+        runs: list[RunPace] = []
+        for timesteps in plan.timesteps:
+            self._measure_timesteps(timesteps, bound, network, runs)
+        other = None
+        if plan.against is not None:
+            self._on_step(f"The yardstick {plan.against}")
+            other = yardstick.measure_yardstick(self._workload, device, dtype, plan.seconds)
+        return BenchmarkDocument(
+            schema_version=BENCHMARK_SCHEMA,
+            command="benchmark",
+            machine=machine_record(device),
+            setup=self._setup(),
+            bound_gmac_per_second=bound,
+            network=tuple(network),
+            files=files,
+            runs=tuple(runs),
+            processes=processes,
+            yardstick=other,
+            goals=judge(network, files, runs, processes, other),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _measure_timesteps(
+        self, timesteps: int, bound: float, network: list[NetworkPace], runs: list[RunPace]
+    ) -> None:
+        """Add the paces at one number of timesteps.
+
+        What the ratios are made of, the best batch size, is measured in turn with the runs and the
+        best time of each counts: another program's noise then rarely falls on one side alone.
+        """
+        paces = {size: self._network(timesteps, size, bound) for size in self._plan.batch_sizes}
+        best = max(paces, key=lambda size: paces[size].tiles_per_second)
+        n_tiles = math.ceil(paces[best].tiles_per_second * self._plan.seconds * _RUN_LENGTH)
+        whole = {best: self._run(timesteps, best, n_tiles)}
+        for _ in range(_MORE_ROUNDS):
+            paces[best] = _faster(paces[best], self._network(timesteps, best, bound))
+            whole[best] = _faster(whole[best], self._run(timesteps, best, n_tiles))
+        network += paces.values()
+        runs += whole.values()
+        others: list[int | Literal["auto"]] = [1, "auto"]
+        runs += [self._run(timesteps, size, n_tiles) for size in others if size != best]
+
+    def _network(self, timesteps: int, batch_size: int, bound: float) -> NetworkPace:
+        self._on_step(f"The network alone, T={timesteps}, batch {batch_size}")
+        return measure_network(
+            self._predictor,
+            self._workload,
+            self._workers,
+            timesteps=timesteps,
+            batch_size=batch_size,
+            bound_gmac_per_second=bound,
+            seconds=self._plan.seconds,
+        )
+
+    def _run(self, timesteps: int, batch_size: int | Literal["auto"], n_tiles: int) -> RunPace:
+        self._on_step(f"From file to file, T={timesteps}, batch {batch_size}")
+        return measure_run(self._config(n_tiles, batch_size, timesteps), n_tiles)
+
+    def _files(self) -> tuple[FilePace, ...]:
+        paces: list[FilePace] = []
+        for tile_px in sorted({self._plan.tile_px, WRITING_PX}):
+            self._on_step(f"Reading and writing, {tile_px} px")
+            workload = self._workload.resized(tile_px)
+            seconds = self._plan.seconds / 2
+            paces.append(measure_reading(workload, self._new_folder(), seconds))
+            paces.append(measure_writing(workload, self._new_folder(), seconds))
+        return tuple(paces)
+
+    def _processes(self) -> tuple[ProcessPace, ...]:
+        self._on_step("Start-up and memory of whole processes")
+        one, many = self._config(1, 1, None), self._config(_MEMORY_TILES, _MEMORY_BATCH, None)
+        tile = str(one.opt_v2_dir / self._workload.batch(1)[2][0])
+        return (
+            measure_process(HELP, ["--help"], _START_UP_REPETITIONS),
+            measure_process(INSPECT_TILE, ["inspect-tile", tile], _START_UP_REPETITIONS),
+            measure_process(INFER_ONE, infer_arguments(one)),
+            measure_process(INFER_MANY, infer_arguments(many)),
+        )
+
+    def _config(
+        self, n_tiles: int, batch_size: int | Literal["auto"], timesteps: int | None
+    ) -> InferenceConfig:
+        opt_v2_dir, s1_dir = self._workload.write(self._new_folder(), n_tiles)
+        return InferenceConfig(
+            checkpoint=self._plan.checkpoint,
+            opt_v2_dir=opt_v2_dir,
+            s1_dir=s1_dir,
+            output_dir=self._new_folder(),
+            batch_size=batch_size,
+            timesteps=timesteps,
+            device=self._plan.device,
+            precision=self._plan.precision,
+        )
+
+    def _new_folder(self) -> Path:
+        self._n_folders += 1
+        return self._folder / str(self._n_folders)
+
+    def _setup(self) -> SetupRecord:
+        checkpoint = self._predictor.checkpoint
+        return SetupRecord(
+            tile_source=self._workload.source,
+            tile_px=self._workload.tile_px,
+            n_distinct_tiles=self._workload.n_distinct,
+            checkpoint=str(checkpoint.path),
+            checkpoint_sha256=checkpoint.sha256,
+            parameters=sum(weight.numel() for weight in checkpoint.network.parameters()),
+            precision=precision_name(self._predictor.dtype),
+            n_workers=self._workers.n_workers,
+            n_threads=self._workers.n_threads,
+        )
+
+
+def _faster(first: PaceT, second: PaceT) -> PaceT:
+    return max(first, second, key=lambda pace: pace.tiles_per_second)

@@ -1,0 +1,143 @@
+"""Whole runs: from files to files, and whole processes from their start to their end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from axion_stage3.benchmarking import process_launcher
+from axion_stage3.benchmarking.timing import watch_memory
+from axion_stage3.errors import AxionError
+from axion_stage3.inference.devices import resolve_device
+from axion_stage3.inference.grounding_run import run_inference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from axion_stage3.config import InferenceConfig
+
+_BYTES_PER_MEGABYTE: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class RunPace:
+    """A run of ``infer`` within this process, from the call to its return.
+
+    Attributes:
+        timesteps: Calls of the network per tile.
+        batch_size: Tiles per batch, or ``auto``.
+        n_tiles: Number of tiles.
+        seconds: Wall time of the whole run.
+        tiles_per_second: The two divided.
+        stage_seconds: Time by stage, added up over threads, as in the summary of every run.
+        peak_rss_mb: Most memory of the process meanwhile, in megabytes; null where unknown.
+        peak_gpu_mb: Most memory allocated on the device, in megabytes; null on the CPU.
+    """
+
+    timesteps: int
+    batch_size: int | str
+    n_tiles: int
+    seconds: float
+    tiles_per_second: float
+    stage_seconds: dict[str, float]
+    peak_rss_mb: float | None
+    peak_gpu_mb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPace:
+    """A command as a process of its own, from its start to its end, files in the cache.
+
+    Attributes:
+        command: What was run.
+        seconds: Wall time; the least of the repetitions.
+        peak_rss_mb: Most memory of the process, in megabytes; null where unknown.
+    """
+
+    command: str
+    seconds: float
+    peak_rss_mb: float | None
+
+
+def measure_run(config: InferenceConfig, n_tiles: int) -> RunPace:
+    """Measure a run.
+
+    Args:
+        config: What to run; its timesteps are given and its output folder is not there.
+        n_tiles: Number of pairs in its input folders.
+
+    Raises:
+        AxionError: The run cannot be made, or a tile failed.
+    """
+    assert config.timesteps is not None
+    with watch_memory(resolve_device(config.device)) as peak:
+        began = time.perf_counter()
+        result = run_inference(config)
+        seconds = time.perf_counter() - began
+    if result.exit_code:
+        reasons = "; ".join(tile.reason for tile in result.failed_tiles[:1])
+        raise AxionError(f"A run of the benchmark ended with code {result.exit_code}. {reasons}")
+    return RunPace(
+        timesteps=config.timesteps,
+        batch_size=config.batch_size,
+        n_tiles=n_tiles,
+        seconds=seconds,
+        tiles_per_second=n_tiles / seconds,
+        stage_seconds=dict(result.summary["stage_seconds"]),
+        peak_rss_mb=peak.rss_mb,
+        peak_gpu_mb=peak.gpu_mb,
+    )
+
+
+def measure_process(title: str, arguments: Sequence[str], n_repetitions: int = 1) -> ProcessPace:
+    """Measure a command of this program in processes of its own.
+
+    Args:
+        title: What to call it.
+        arguments: Command line without the program's name.
+        n_repetitions: How often it is run.
+
+    Raises:
+        AxionError: The command failed.
+    """
+    runs = [_run_process(arguments) for _ in range(n_repetitions)]
+    sizes = [size for _, size in runs if size is not None]
+    return ProcessPace(title, min(seconds for seconds, _ in runs), max(sizes, default=None))
+
+
+def _run_process(arguments: Sequence[str]) -> tuple[float, float | None]:
+    """Wall time in seconds and peak memory in megabytes of one process."""
+    # Isolated and without site-packages, so that the launcher is small and quick.
+    launcher = [sys.executable, "-I", "-S", process_launcher.__file__]
+    command = [sys.executable, "-m", "axion_stage3", *arguments]
+    launched = subprocess.run(  # noqa: S603 - this very program
+        [*launcher, *command], check=True, capture_output=True, text=True
+    )
+    report = json.loads(launched.stdout)
+    if report["exit_code"]:
+        raise AxionError(
+            f"`axion-stage3 {' '.join(arguments)}` ended with code {report['exit_code']}.",
+            hint="Run it by hand to see why.",
+        )
+    peak_bytes = report["peak_bytes"]
+    return report["seconds"], None if peak_bytes is None else peak_bytes / _BYTES_PER_MEGABYTE
+
+
+def infer_arguments(config: InferenceConfig) -> list[str]:
+    """The command line that gives a configuration, as far as a benchmark sets it."""
+    options = {
+        "--checkpoint": config.checkpoint,
+        "--opt-v2-dir": config.opt_v2_dir,
+        "--s1-dir": config.s1_dir,
+        "--output-dir": config.output_dir,
+        "--batch-size": config.batch_size,
+        "--timesteps": config.timesteps,
+        "--device": config.device,
+        "--precision": config.precision,
+    }
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    return ["infer", *(text for option in given for text in option), "--quiet"]
