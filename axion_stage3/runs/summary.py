@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.atomic_write import write_bytes, write_json
@@ -82,6 +83,63 @@ def write_reports(
     return summary
 
 
+@dataclass(frozen=True, slots=True)
+class FailedTileRecord:
+    """A tile that was not written, and why.
+
+    Attributes:
+        tile_name: Name of the tile.
+        outcome: failed, or invalid if the result failed the automatic validation.
+        phase: Where it failed: read, compute, check or write.
+        error_code: Stable code of the error.
+        reason: What went wrong.
+        hint: What to do about it; may be empty.
+    """
+
+    tile_name: str
+    outcome: str
+    phase: str
+    error_code: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The document of inference_summary.json; the guide's fields come first.
+
+    Attributes:
+        total_tiles: Number of tiles of the run.
+        processed: Tiles written with this configuration.
+        failed: Tiles that failed, those that failed the automatic validation included.
+        success_rate: (processed + skipped) / total_tiles, 0..1.
+        processing_time_seconds: Time of all sessions of this configuration, in seconds.
+        tiles_per_second: processed / processing_time_seconds.
+        aggregate_stats: Statistics over the tiles: opt_final_mean, opt_final_std, change_mean
+            (means), change_max (greatest), n_tiles, and more; reflectance. Null without a tile.
+        skipped: Tiles whose older output was kept.
+        pending: Tiles that the run did not come to.
+        failed_tiles: Those that failed, by name; at most 1000.
+        failed_tiles_omitted: Number of failed tiles that are not listed.
+        stage_seconds: Time by stage, over all tiles, in seconds.
+        schema: Version of this layout.
+    """
+
+    total_tiles: int
+    processed: int
+    failed: int
+    success_rate: float
+    processing_time_seconds: float
+    tiles_per_second: float
+    aggregate_stats: dict[str, float | int | None]
+    skipped: int
+    pending: int
+    failed_tiles: list[FailedTileRecord]
+    failed_tiles_omitted: int
+    stage_seconds: dict[str, float]
+    schema: int
+
+
 class _Report:
     """Takes in outcomes by tile name and says what they come to."""
 
@@ -100,7 +158,7 @@ class _Report:
         self._n_outcomes: Counter[str] = Counter()
         self._aggregate = RunAggregate()
         self._stage_seconds: Counter[str] = Counter()
-        self._failed: list[dict[str, Any]] = []
+        self._failed: list[FailedTileRecord] = []
 
     def outcomes(self) -> Iterator[TileOutcome]:
         return self._index.outcomes(self._tiles)
@@ -132,23 +190,24 @@ class _Report:
         n_processed, n_skipped = self._n_outcomes["written"], self._n_outcomes["skipped"]
         n_failed = self._n_outcomes["failed"] + self._n_outcomes["invalid"]
         seconds = self._processing_time_seconds()
-        return {
-            "total_tiles": self._n_total,
-            "processed": n_processed,
-            "failed": n_failed,
-            "success_rate": _ratio(n_processed + n_skipped, self._n_total),
-            "processing_time_seconds": round(seconds, 3),
-            "tiles_per_second": round(_ratio(n_processed, seconds), 4),
-            "aggregate_stats": self._aggregate.result(),
-            "skipped": n_skipped,
-            "pending": self._n_total - n_processed - n_failed - n_skipped,
-            "failed_tiles": self._failed,
-            "failed_tiles_omitted": n_failed - len(self._failed),
-            "stage_seconds": {
+        summary = RunSummary(
+            total_tiles=self._n_total,
+            processed=n_processed,
+            failed=n_failed,
+            success_rate=_ratio(n_processed + n_skipped, self._n_total),
+            processing_time_seconds=round(seconds, 3),
+            tiles_per_second=round(_ratio(n_processed, seconds), 4),
+            aggregate_stats=self._aggregate.result(),
+            skipped=n_skipped,
+            pending=self._n_total - n_processed - n_failed - n_skipped,
+            failed_tiles=self._failed,
+            failed_tiles_omitted=n_failed - len(self._failed),
+            stage_seconds={
                 stage: round(self._stage_seconds[stage], 3) for stage in sorted(self._stage_seconds)
             },
-            "schema": SUMMARY_SCHEMA,
-        }
+            schema=SUMMARY_SCHEMA,
+        )
+        return asdict(summary)
 
     def _counts(self, name: str) -> bool:
         record = self._index.get(name)
@@ -163,15 +222,16 @@ class _Report:
         return sum(longest.values())
 
 
-def _failure(outcome: TileOutcome) -> dict[str, Any]:
-    return {
-        "tile_name": outcome.tile,
-        "outcome": outcome.outcome,
-        "phase": outcome.phase,
-        "error_code": outcome.error_code,
-        "reason": outcome.message,
-        "hint": outcome.hint,
-    }
+def _failure(outcome: TileOutcome) -> FailedTileRecord:
+    assert outcome.phase is not None, "only failed tiles have a phase"
+    return FailedTileRecord(
+        tile_name=outcome.tile,
+        outcome=outcome.outcome,
+        phase=outcome.phase,
+        error_code=outcome.error_code,
+        reason=outcome.message,
+        hint=outcome.hint,
+    )
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping  # noqa: TC003  the JSON schema needs the name
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ import numpy as np
 from axion_stage3.statistics.image_quality import image_quality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 SCHEMA_VERSION: Final = 1
 PSNR_CEILING_DB: Final = 100.0
@@ -54,7 +55,15 @@ class EvaluationCase:
 
 @dataclass(frozen=True)
 class TileEvaluation:
-    """Metrics of one tile: what :func:`image_quality` gives, before and after."""
+    """Metrics of one tile, before and after.
+
+    Attributes:
+        tile: Name of the tile.
+        group: Acquisition or place; the tile itself where none is known.
+        family: Surrogate family of opt_v2, or ``given``.
+        opt_v2: Metric to value before; PSNR in dB, SAM in degrees, errors in reflectance.
+        opt_final: The same after.
+    """
 
     tile: str
     group: str
@@ -106,6 +115,23 @@ class FamilySummary:
 
 
 @dataclass(frozen=True)
+class EvaluationDocument:
+    """Everything measured, by family and by tile.
+
+    Attributes:
+        schema_version: Version of this layout.
+        command: ``evaluate``.
+        families: A summary of each family of opt_v2 tiles.
+        tiles: Every tile.
+    """
+
+    schema_version: int
+    command: str
+    families: tuple[FamilySummary, ...]
+    tiles: tuple[TileEvaluation, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything measured, by tile and by family."""
 
@@ -113,12 +139,8 @@ class Evaluation:
     families: tuple[FamilySummary, ...]
 
     def as_document(self) -> dict[str, Any]:
-        """Return a versioned JSON document."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "families": [asdict(summary) for summary in self.families],
-            "tiles": [asdict(tile) for tile in self.tiles],
-        }
+        """Return a versioned JSON document; docs/schemas/evaluate.schema.json describes it."""
+        return asdict(EvaluationDocument(SCHEMA_VERSION, "evaluate", self.families, self.tiles))
 
 
 def evaluate_cases(cases: Iterable[EvaluationCase]) -> Evaluation:

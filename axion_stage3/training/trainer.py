@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.stage2_surrogates import augment_pair, scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import load_state, save_state
-from axion_stage3.training.validation import ValidationResult, validate
+from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from axion_stage3.runs.interruption import Interruption
     from axion_stage3.training.training_config import TrainingConfig
 
+TRAINING_SCHEMA_VERSION: Final = 1
 _SAVE_SECONDS = 120.0
 
 
@@ -42,6 +43,30 @@ class TrainingObserver(Protocol):
 
     def validated(self, step: int, result: ValidationResult) -> None:
         """Called after each validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDocument:
+    """What a training run left behind.
+
+    Attributes:
+        schema_version: Version of this layout.
+        command: ``train``.
+        best_checkpoint: Checkpoint of the best validation.
+        last_checkpoint: Checkpoint of the last step.
+        steps: Steps done in all.
+        validation: Validation of the best checkpoint, by surrogate family; null if training was
+            stopped before the first.
+        exit_code: 0, or 130 or 143 when a signal stopped the training (it can be resumed).
+    """
+
+    schema_version: int
+    command: str
+    best_checkpoint: str
+    last_checkpoint: str
+    steps: int
+    validation: dict[str, FamilyResult] | None
+    exit_code: int
 
 
 @dataclass(frozen=True)
@@ -63,15 +88,17 @@ class TrainingResult:
     exit_code: int
 
     def as_document(self) -> dict[str, Any]:
-        """Return a versioned JSON document."""
-        return {
-            "schema_version": 1,
-            "best_checkpoint": str(self.best_path),
-            "last_checkpoint": str(self.last_path),
-            "steps": self.steps,
-            "validation": None if self.best is None else self.best.as_document(),
-            "exit_code": self.exit_code,
-        }
+        """Return a versioned JSON document; docs/schemas/train.schema.json describes it."""
+        document = TrainingDocument(
+            schema_version=TRAINING_SCHEMA_VERSION,
+            command="train",
+            best_checkpoint=str(self.best_path),
+            last_checkpoint=str(self.last_path),
+            steps=self.steps,
+            validation=None if self.best is None else self.best.families,
+            exit_code=self.exit_code,
+        )
+        return asdict(document)
 
 
 class Trainer:
