@@ -127,6 +127,9 @@ class InferenceConfig(BaseModel):
         default=False, description="Whether opt_v2 and s1 are saved in the output files."
     )
     statistics: bool = Field(default=True, description="Whether statistics files are written.")
+    indices: str | None = Field(
+        default=None, description="Spectral indices for the statistics, such as EVI2,NDWI."
+    )
     opt_scale: float = Field(
         default=1.0,
         gt=0,

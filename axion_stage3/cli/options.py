@@ -211,6 +211,15 @@ Statistics = Annotated[
         rich_help_panel=_OUTPUTS,
     ),
 ]
+Indices = Annotated[
+    str | None,
+    typer.Option(
+        "--indices",
+        metavar="NAMES",
+        help="Spectral indices for the statistics, such as EVI2,NDWI. Default: NDVI alone.",
+        rich_help_panel=_OUTPUTS,
+    ),
+]
 Existing = Annotated[
     Literal["resume", "skip", "overwrite", "fail"] | None,
     typer.Option(

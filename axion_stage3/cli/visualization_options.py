@@ -60,6 +60,15 @@ PictureTruthDir = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+FigureIndices = Annotated[
+    str | None,
+    typer.Option(
+        "--indices",
+        metavar="NAMES",
+        help="Spectral indices that the figures show, such as EVI2,NDWI. Default: NDVI.",
+        rich_help_panel=_WHAT,
+    ),
+]
 WithFindings = Annotated[
     bool,
     typer.Option(

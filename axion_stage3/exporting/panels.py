@@ -20,6 +20,8 @@ from axion_stage3.tiles.bands import RADAR_BANDS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from axion_stage3.statistics.spectral_indices import SpectralIndex
+
 NDVI_RANGE: Final = (-0.2, 0.9)
 SMALLEST_DIFFERENCE_SPAN: Final = 0.02
 """Narrowest range of the difference panels, in reflectance: less is not worth a bright colour."""
@@ -84,6 +86,13 @@ def radar_panel(band: str, s1: NDArray[np.floating]) -> Panel:
 def ndvi_panel(title: str, optical: NDArray[np.floating]) -> Panel:
     """Vegetation index of (4, H, W) reflectance."""
     return Panel(title, ndvi(optical), ColourScale(*NDVI_RANGE, "NDVI", "vegetation"))
+
+
+def index_panel(index: SpectralIndex, optical: NDArray[np.floating]) -> Panel:
+    """A spectral index of (4, H, W) reflectance, under its own range of colours."""
+    colours: Colours = "vegetation" if index.theme == "vegetation" else "heat"
+    scale = ColourScale(*index.display_range, index.name, colours)
+    return Panel(f"{index.name} of opt_final", index(optical), scale)
 
 
 def difference_panel(

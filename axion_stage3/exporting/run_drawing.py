@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.contact_sheets import SheetTile
     from axion_stage3.exporting.progress import Progress
     from axion_stage3.runs.run_folder import RunFolder
+    from axion_stage3.statistics.spectral_indices import SpectralIndex
 
 
 class RunDrawing:
@@ -29,14 +30,21 @@ class RunDrawing:
         target: Where the pictures go; must exist.
         truth_dir: Folder of truth tiles, matched by name; None if there are none.
         progress: Shows how far the work is.
+        indices: Spectral indices that the figures show; NDVI if there are none.
 
     Attributes:
         undrawn: Tiles that could not be drawn, and why.
     """
 
     def __init__(
-        self, folder: RunFolder, target: Path, truth_dir: Path | None, progress: Progress
+        self,
+        folder: RunFolder,
+        target: Path,
+        truth_dir: Path | None,
+        progress: Progress,
+        indices: Sequence[SpectralIndex] = (),
     ) -> None:
+        self._indices = indices
         self._folder = folder
         self._target = target
         self._truth_dir = truth_dir
@@ -55,7 +63,8 @@ class RunDrawing:
                 path = (self._target / "figures" / name).with_suffix(".png")
                 try:
                     tile = self._folder.load(name)
-                    picture = run_tile_figure(tile, load_truth(self._folder, tile, self._truth_dir))
+                    truth = load_truth(self._folder, tile, self._truth_dir)
+                    picture = run_tile_figure(tile, truth, indices=self._indices)
                 except TileError as error:
                     self.undrawn[name] = error.message
                 else:

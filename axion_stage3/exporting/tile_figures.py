@@ -9,6 +9,7 @@ from axion_stage3.exporting.figures import tile_figure
 from axion_stage3.exporting.panels import (
     Panel,
     difference_panel,
+    index_panel,
     ndvi_panel,
     optical_panel,
     radar_panel,
@@ -18,10 +19,13 @@ from axion_stage3.statistics.image_quality import psnr, rmse, ssim
 from axion_stage3.statistics.tile_statistics import tile_statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from axion_stage3.runs.run_folder import RunTile
+    from axion_stage3.statistics.spectral_indices import SpectralIndex
 
 _NUMBERS: Final = {
     "change_mean": "change mean {:.4f}",
@@ -42,12 +46,18 @@ _METRICS: Final = (
 )
 
 
-def run_tile_figure(tile: RunTile, truth: NDArray[np.float32] | None = None) -> bytes:
+def run_tile_figure(
+    tile: RunTile,
+    truth: NDArray[np.float32] | None = None,
+    *,
+    indices: Sequence[SpectralIndex] = (),
+) -> bytes:
     """Draw a tile: inputs and results above, what differs and how sure it is below.
 
     Args:
         tile: The tile, with as much of its inputs as is known.
         truth: (4, H, W) reflectance, if there is one.
+        indices: Spectral indices to show; NDVI if there are none.
 
     Returns:
         A PNG file.
@@ -55,10 +65,12 @@ def run_tile_figure(tile: RunTile, truth: NDArray[np.float32] | None = None) -> 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    return tile_figure(_rows(tile, truth), title=tile.name, numbers=_numbers(tile, truth))
+    return tile_figure(_rows(tile, truth, indices), title=tile.name, numbers=_numbers(tile, truth))
 
 
-def _rows(tile: RunTile, truth: NDArray[np.float32] | None) -> list[list[Panel]]:
+def _rows(
+    tile: RunTile, truth: NDArray[np.float32] | None, indices: Sequence[SpectralIndex]
+) -> list[list[Panel]]:
     optical = {"opt_v2": tile.opt_v2, "opt_final": tile.opt_final, "truth": truth}
     views = {title: view for title, view in optical.items() if view is not None}
     stretch = common_stretch(list(views.values()))
@@ -66,7 +78,10 @@ def _rows(tile: RunTile, truth: NDArray[np.float32] | None) -> list[list[Panel]]
     lower = []
     if tile.opt_v2 is not None:
         lower.append(difference_panel("|opt_final - opt_v2|", tile.opt_final, tile.opt_v2))
-    lower.append(ndvi_panel("NDVI of opt_final", tile.opt_final))
+    if indices:
+        lower += [index_panel(index, tile.opt_final) for index in indices]
+    else:
+        lower.append(ndvi_panel("NDVI of opt_final", tile.opt_final))
     if truth is not None:
         lower.append(difference_panel("|opt_final - truth|", tile.opt_final, truth))
     if tile.opt_final_std is not None:

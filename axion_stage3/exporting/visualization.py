@@ -22,6 +22,7 @@ from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
+from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.pairing import nearest_names
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def visualize_run(
     opt_v2_dir: AnyPath | None = None,
     s1_dir: AnyPath | None = None,
     with_findings: bool = True,
+    indices: str | None = None,
     n_workers: int = 1,
     progress: Progress = no_progress,
 ) -> Visualization:
@@ -105,11 +107,12 @@ def visualize_run(
         opt_v2_dir: Folder of opt_v2 tiles; None for the one the run recorded.
         s1_dir: Folder of s1 tiles; None for the one the run recorded.
         with_findings: Whether all tiles are checked for the report.
+        indices: Spectral indices that the figures show, such as ``EVI2,NDWI``; None for NDVI.
         n_workers: Processes that check tiles.
         progress: Shows how far the work is.
 
     Raises:
-        UsageError: There is no such part.
+        UsageError: There is no such part, or no such index.
         InputFolderError: A folder is not there.
         InputError: The output folder holds no tile, or none of a name that was given.
         MissingExtraError: Figures or sheets are wanted and matplotlib is not installed.
@@ -121,6 +124,7 @@ def visualize_run(
             f"There is no part {unknown[0]!r} to make.", hint=f"Parts: {', '.join(PARTS)}."
         )
     truth_dir, output_dir = path_or_none(truth_dir), Path(output_dir)
+    shown = find_indices(indices)
     if truth_dir is not None and not truth_dir.is_dir():
         raise InputFolderError(
             f"The folder {truth_dir} does not exist.", hint="Check the path.", path=truth_dir
@@ -143,7 +147,7 @@ def visualize_run(
             folder, statistics, truth_dir=truth_dir, scores=scores, findings=findings
         )
         write_report(report, content)
-    drawing = RunDrawing(folder, target, truth_dir, progress)
+    drawing = RunDrawing(folder, target, truth_dir, progress, shown)
     figures = drawing.figures(chosen) if "figures" in parts else []
     sheets = drawing.sheets(chosen, changes) if "sheets" in parts else []
     return Visualization(

@@ -23,6 +23,7 @@ from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.session import RunFacts, RunSession
 from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
+from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class _Run:
 
     def run(self, command: Sequence[str]) -> RunResult:
         config, observer = self._config, self._observer
+        find_indices(config.indices)  # a name that is not known is said before the model is read
         predictor = self._load_model()
         model = _facts(predictor, config)
         observer.model_loaded(model)
@@ -211,6 +213,7 @@ class _Run:
                 save_intermediate=config.save_intermediate,
                 save_valid_mask=config.fill_invalid,
                 save_statistics=config.statistics,
+                indices=find_indices(config.indices),
             ),
             report=recorder,
             batch_size=sizes.size,

@@ -23,13 +23,14 @@ from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from axion_stage3.inference.batch_queue import Shape
     from axion_stage3.runs.outcome import Phase
+    from axion_stage3.statistics.spectral_indices import SpectralIndex
     from axion_stage3.tiles.pairing import TilePair
 
 _ERRNO_OF_ONE_TILE: Final = frozenset(
@@ -113,6 +114,7 @@ class TileWriter:
         save_intermediate: Whether opt_v2 and s1 are saved in the output files.
         save_valid_mask: Whether the output files say which pixels were not filled.
         save_statistics: Whether the statistics are saved beside the output files.
+        indices: Spectral indices that the statistics are to have.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class TileWriter:
         save_intermediate: bool,
         save_valid_mask: bool,
         save_statistics: bool,
+        indices: Sequence[SpectralIndex] = (),
     ) -> None:
+        self._indices = indices
         self._output_dir = output_dir
         self._save_intermediate = save_intermediate
         self._save_valid_mask = save_valid_mask
@@ -142,7 +146,11 @@ class TileWriter:
             if grounded.std is not None:
                 check_output(name, grounded.std, grounded.shape)
             statistics = tile_statistics(
-                name, grounded.opt_final, source.tile.opt_v2, source.tile.s1
+                name,
+                grounded.opt_final,
+                source.tile.opt_v2,
+                source.tile.s1,
+                indices=self._indices,
             )
             output_bytes = self._write(grounded, statistics)
         except Exception as error:

@@ -38,8 +38,9 @@ RESULT_FIELDS: Final = (
     "s1_units",
     "fill_invalid",
     "resample_s1",
+    "indices",
 )
-"""Options that change what stands in an output file. Batch size, device, order, shards and thread
+"""Options that change what stands in an output file or beside it. Batch size, device, order, shards and thread
 counts are left out: results do not depend on them beyond rounding, and a run may be resumed
 elsewhere. ``timesteps`` and ``precision`` count as resolved (never None or ``auto``)."""
 

@@ -9,12 +9,16 @@ import numpy as np
 from axion_stage3.statistics.grounding import grounding_score
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import ndvi
+from axion_stage3.statistics.spectral_indices import index_statistics
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from axion_stage3.statistics.grounding import GroundingReference
+    from axion_stage3.statistics.spectral_indices import SpectralIndex
 
 TILE_NAME: Final = "tile_name"
 """The one field of a tile's statistics that is a text."""
@@ -26,6 +30,8 @@ def tile_statistics(
     opt_v2: NDArray[np.floating],
     s1: NDArray[np.floating] | None = None,
     reference: GroundingReference | None = None,
+    *,
+    indices: Sequence[SpectralIndex] = (),
 ) -> dict[str, float | str]:
     """Describe one grounded tile.
 
@@ -34,6 +40,7 @@ def tile_statistics(
     band, ``*_std``, ``*_min``, ``*_max`` and ``*_change_mean``; ``ndvi_mean``; with ``s1``,
     ``vv_mean`` and ``vh_mean``; with ``s1`` and ``reference``, for tiles of 48 px and more,
     ``grounding_opt_v2``, ``grounding_opt_final`` and ``grounding_gain``, their difference.
+    With ``indices``, their means and standard deviations (``evi2_mean``, ``evi2_std``).
     Change is ``|opt_final - opt_v2|``. Sums are taken in float64.
 
     Args:
@@ -42,6 +49,7 @@ def tile_statistics(
         opt_v2: (4, H, W) reflectance, finite.
         s1: (2, H, W) backscatter in dB, finite.
         reference: Measures of true pairs, from the checkpoint.
+        indices: Further spectral indices of opt_final.
 
     Returns:
         Field name to value; reflectance, except NDVI (-1..1), radar means (dB) and grounding scores
@@ -75,4 +83,4 @@ def tile_statistics(
             statistics["grounding_opt_v2"] = before
             statistics["grounding_opt_final"] = after
             statistics["grounding_gain"] = after - before
-    return statistics
+    return {**statistics, **index_statistics(indices, opt_final), **statistics}

@@ -23,6 +23,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "device": ("cuda", "cuda:1", "cpu"),
     "precision": ("bf16", "fp16", "fp32"),
     "georeference": ("a.csv", "b.csv", "c.csv"),
+    "indices": ("NDVI", "EVI2", "NDWI,SAVI"),
     "sampler": ("euler", "heun", "ancestral"),
     "seed": (2, "3", 4),
     "samples": (2, "3", 4),

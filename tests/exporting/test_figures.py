@@ -16,6 +16,7 @@ from axion_stage3.exporting.figures import tile_figure
 from axion_stage3.exporting.panels import (
     Panel,
     difference_panel,
+    index_panel,
     ndvi_panel,
     optical_panel,
     radar_composite_panel,
@@ -26,6 +27,7 @@ from axion_stage3.exporting.statistics_plots import histograms, scatter
 from axion_stage3.exporting.tile_figures import run_tile_figure
 from axion_stage3.runs.run_folder import RunTile
 from axion_stage3.runs.statistics_table import StatisticsTable
+from axion_stage3.statistics.spectral_indices import find_index
 from axion_stage3.testing.tile_factories import make_tile
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def test_panels_may_be_of_any_kind_and_number() -> None:
         [
             radar_panel("vh", tile.s1),
             ndvi_panel("NDVI", tile.truth),
+            index_panel(find_index("NDWI"), np.zeros_like(tile.truth)),
             difference_panel("change", tile.truth, tile.opt_v2),
         ],
     ]

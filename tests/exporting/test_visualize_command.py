@@ -80,6 +80,27 @@ def test_a_named_tile_gets_its_figure_alone(
     assert [Path(path).name for path in document["figures"]] == ["tile_10.png"]
 
 
+def test_figures_show_the_indices_that_are_asked_for(
+    visualize: Callable[..., tuple[int, dict[str, Any]]],
+    pictured_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[list[str]] = []
+
+    def noted(rows: Any, **_: Any) -> bytes:
+        drawn.append([panel.title for row in rows for panel in row])
+        return b""
+
+    monkeypatch.setattr("axion_stage3.exporting.tile_figures.tile_figure", noted)
+    assert visualize(pictured_run, "--only", "figures", "--limit", 1)[0] == 0
+    arguments = ("--only", "figures", "--limit", 1, "--indices", "evi2,NDWI")
+    assert visualize(pictured_run, *arguments)[0] == 0
+
+    assert "NDVI of opt_final" in drawn[0]
+    assert "NDVI of opt_final" not in drawn[1]
+    assert {"EVI2 of opt_final", "NDWI of opt_final"} <= set(drawn[1])
+
+
 def test_the_report_alone_needs_no_extra(
     visualize: Callable[..., tuple[int, dict[str, Any]]],
     pictured_run: Path,

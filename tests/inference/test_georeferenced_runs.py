@@ -1,7 +1,8 @@
-"""Georeferences come out of a run as they went in."""
+"""Georeferences come out of a run as they went in; indices come into its statistics."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from inference_workbench import TINY, Watcher, read_output
 
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork
-from axion_stage3.errors import GeoreferenceTableError
+from axion_stage3.errors import GeoreferenceTableError, UsageError
 from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.testing.tile_factories import make_tile
 
@@ -95,3 +96,16 @@ def test_a_table_about_other_tiles_stops_the_run(folder: Path) -> None:
 
     with pytest.raises(GeoreferenceTableError):
         run(folder, georeference=table)
+
+
+def test_indices_come_into_the_statistics(folder: Path) -> None:
+    run(folder, indices="evi2,NDWI")
+
+    statistics = json.loads((folder / "out" / "a.json").read_text())
+    assert {"evi2_mean", "evi2_std", "ndwi_mean", "ndvi_mean"} <= set(statistics)
+
+
+def test_an_unknown_index_stops_the_run_before_it_begins(folder: Path) -> None:
+    with pytest.raises(UsageError, match="'NDXX'"):
+        run(folder, indices="NDXX")
+    assert not (folder / "out").exists()

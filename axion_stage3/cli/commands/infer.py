@@ -28,6 +28,7 @@ def infer(
     georeference: options.GeoreferenceFile = None,
     save_intermediate: options.SaveIntermediate = None,
     statistics: options.Statistics = None,
+    indices: options.Indices = None,
     existing: options.Existing = None,
     max_failures: options.MaxFailures = None,
     retry_failed: options.RetryFailed = None,

@@ -16,6 +16,7 @@ def visualize(
     truth_dir: visualization_options.PictureTruthDir = None,
     opt_v2_dir: statistics_options.RunOptV2Dir = None,
     s1_dir: statistics_options.RunS1Dir = None,
+    indices: visualization_options.FigureIndices = None,
     findings: visualization_options.WithFindings = True,
     workers: inspection_options.Workers = None,
     quiet: options.Quiet = False,
@@ -51,6 +52,7 @@ def visualize(
         opt_v2_dir=opt_v2_dir,
         s1_dir=s1_dir,
         with_findings=findings,
+        indices=indices,
         n_workers=workers or len(os.sched_getaffinity(0)),
         progress=output.progress,
     )
