@@ -1,4 +1,4 @@
-"""JSON schemas of the documents of ``stats``, ``visualize`` and ``benchmark``, in docs/schemas/.
+"""JSON schemas of what the commands write with ``--json``, in docs/schemas/.
 
 ``python -m axion_stage3.exporting.schemas`` in a checkout; a test fails when they are stale.
 """
@@ -7,27 +7,56 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from axion_stage3.benchmarking.benchmark_document import BenchmarkDocument
-from axion_stage3.exporting.visualization import Visualization
-from axion_stage3.inspection.schemas import schema_of_document
-from axion_stage3.runs.statistics_document import StatisticsDocument
+from axion_stage3.benchmarking.benchmark_document import BENCHMARK_SCHEMA, BenchmarkDocument
+from axion_stage3.exporting.visualization import VISUALIZATION_SCHEMA, Visualization
+from axion_stage3.inference.run_document import RUN_SCHEMA_VERSION, RunDocument
+from axion_stage3.inspection.document_schema import schema_of
+from axion_stage3.inspection.explanation import EXPLANATION_SCHEMA_VERSION, ExplanationDocument
+from axion_stage3.inspection.tile_inspection import INSPECTION_SCHEMA_VERSION, InspectionReport
+from axion_stage3.inspection.validation_document import (
+    VALIDATION_SCHEMA_VERSION,
+    ValidationDocument,
+)
+from axion_stage3.runs.statistics_document import STATISTICS_SCHEMA, StatisticsDocument
+from axion_stage3.training.evaluation import EVALUATION_SCHEMA_VERSION, EvaluationDocument
+from axion_stage3.training.trainer import TRAINING_SCHEMA_VERSION, TrainingDocument
 
 SCHEMAS: Final = Path(__file__).parents[2] / "docs" / "schemas"
-DOCUMENTS: Final[dict[str, type]] = {
-    "stats": StatisticsDocument,
-    "visualize": Visualization,
-    "benchmark": BenchmarkDocument,
+
+
+class Document(NamedTuple):
+    """A command's document.
+
+    Attributes:
+        kind: The dataclass that it is made from.
+        version: Its ``schema_version``; raised when a program that reads it must change.
+    """
+
+    kind: type
+    version: int
+
+
+DOCUMENTS: Final = {
+    "infer": Document(RunDocument, RUN_SCHEMA_VERSION),
+    "train": Document(TrainingDocument, TRAINING_SCHEMA_VERSION),
+    "evaluate": Document(EvaluationDocument, EVALUATION_SCHEMA_VERSION),
+    "stats": Document(StatisticsDocument, STATISTICS_SCHEMA),
+    "visualize": Document(Visualization, VISUALIZATION_SCHEMA),
+    "validate": Document(ValidationDocument, VALIDATION_SCHEMA_VERSION),
+    "inspect-tile": Document(InspectionReport, INSPECTION_SCHEMA_VERSION),
+    "explain": Document(ExplanationDocument, EXPLANATION_SCHEMA_VERSION),
+    "benchmark": Document(BenchmarkDocument, BENCHMARK_SCHEMA),
 }
-"""The dataclass of each command's document."""
+"""The document of each command."""
 
 
 def schema_files() -> dict[str, str]:
     """Name and content of each file in docs/schemas/."""
     return {
-        f"{command}.schema.json": json.dumps(schema_of_document(kind), indent=2) + "\n"
-        for command, kind in DOCUMENTS.items()
+        f"{command}.schema.json": json.dumps(schema_of(*document, command), indent=2) + "\n"
+        for command, document in DOCUMENTS.items()
     }
 
 

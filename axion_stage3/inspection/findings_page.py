@@ -1,7 +1,11 @@
-"""docs/findings.md, generated from the catalogue."""
+"""docs/findings.md, generated from the catalogue.
+
+``python -m axion_stage3.inspection.findings_page`` in a checkout; a test fails when it is stale.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.tiles.checks import THEMES
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from axion_stage3.tiles.findings import FindingKind
+
+FINDINGS_PAGE: Final = Path(__file__).parents[2] / "docs" / "findings.md"
 
 _INTRODUCTION: Final = """\
 # Findings
@@ -23,7 +29,7 @@ stable id; `axion-stage3 explain AX-T007` shows one of these entries in the term
 - **info**: worth knowing.
 
 This page is generated from the catalogue in `axion_stage3/tiles/checks.py`:
-`python -m axion_stage3.inspection.generated_files`.
+`python -m axion_stage3.inspection.findings_page`.
 """
 
 
@@ -57,3 +63,7 @@ def _entry(kind: FindingKind) -> str:
         f"- Meaning: {kind.meaning}\n"
         f"- What to do: {kind.remedy}\n"
     )
+
+
+if __name__ == "__main__":
+    FINDINGS_PAGE.write_text(findings_page(), encoding="utf-8")

@@ -20,7 +20,7 @@ from axion_stage3.statistics.image_quality import image_quality
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-SCHEMA_VERSION: Final = 1
+EVALUATION_SCHEMA_VERSION: Final = 1
 PSNR_CEILING_DB: Final = 100.0
 """PSNR of equal arrays, which is infinite, counts as this much."""
 
@@ -140,7 +140,9 @@ class Evaluation:
 
     def as_document(self) -> dict[str, Any]:
         """Return a versioned JSON document; docs/schemas/evaluate.schema.json describes it."""
-        return asdict(EvaluationDocument(SCHEMA_VERSION, "evaluate", self.families, self.tiles))
+        return asdict(
+            EvaluationDocument(EVALUATION_SCHEMA_VERSION, "evaluate", self.families, self.tiles)
+        )
 
 
 def evaluate_cases(cases: Iterable[EvaluationCase]) -> Evaluation:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from typing import TYPE_CHECKING
 
 import pytest
+from cli_workbench import check_document
 
 from axion_stage3.cli.app import run
 from axion_stage3.diffusion.checkpoint import save_checkpoint
@@ -41,7 +41,7 @@ def test_an_untrained_checkpoint_changes_nothing(
     folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
     on_the_fly = ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
     assert run(["evaluate", *folders, *on_the_fly, "--json"]) == 0
-    (family,) = json.loads(capsys.readouterr().out)["families"]
+    (family,) = check_document(capsys.readouterr().out, "evaluate")["families"]
     assert (family["family"], family["n_tiles"], family["n_groups"]) == ("given", 3, 3)
     assert family["metrics"]["psnr"]["difference"] == pytest.approx(0, abs=1e-3)
 
@@ -96,7 +96,7 @@ def test_training_a_checkpoint_and_using_it(
     arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--config", str(config)]
     arguments += ["--output-dir", str(tmp_path / "out"), "--max-steps", "2", "--batch-size", "2"]
     assert run(["train", *arguments, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = check_document(capsys.readouterr().out, "train")
     assert document["steps"] == 2
     assert set(document["validation"]) == {"hard", "mixed", "mild", "truth"}
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]

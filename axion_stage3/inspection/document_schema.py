@@ -1,4 +1,4 @@
-"""JSON schemas of the documents, generated from the dataclasses they are made of."""
+"""JSON schemas of documents, generated from the dataclasses that they are made from."""
 
 from __future__ import annotations
 
@@ -6,37 +6,21 @@ import inspect
 import re
 from typing import Any, Final
 
-from axion_stage3.inspection.explanation import ExplanationDocument
-from axion_stage3.inspection.tile_inspection import InspectionReport
-from axion_stage3.inspection.validation_document import ValidationDocument
-
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-DOCUMENTS: Final[dict[str, type]] = {
-    "inspect-tile": InspectionReport,
-    "validate": ValidationDocument,
-    "explain": ExplanationDocument,
-}
-"""The dataclass of each command's document."""
 
 _ATTRIBUTE: Final = re.compile(r"^        (\w+): (.*(?:\n            .*)*)", re.MULTILINE)
 
 
-def schema_of(command: str) -> dict[str, Any]:
-    """The JSON schema of a command's ``--json`` document.
-
-    Args:
-        command: A key of ``DOCUMENTS``.
-    """
-    return schema_of_document(DOCUMENTS[command])
-
-
-def schema_of_document(kind: type) -> dict[str, Any]:
+def schema_of(kind: type, version: int, command: str) -> dict[str, Any]:
     """The JSON schema of a document.
 
-    Descriptions are those of the dataclasses' docstrings; unknown properties are not allowed.
+    Descriptions are those of the dataclasses' docstrings; unknown properties are not allowed, nor
+    the document of another command or version.
 
     Args:
         kind: The dataclass that the document is made from.
+        version: Its ``schema_version``.
+        command: Its ``command``.
     """
     from pydantic import TypeAdapter
 
@@ -44,7 +28,10 @@ def schema_of_document(kind: type) -> dict[str, Any]:
     for part in (schema, *schema.get("$defs", {}).values()):
         if part.get("type") == "object" and "properties" in part:
             _complete(part)
-    return {"$schema": SCHEMA_DIALECT, **schema}
+    schema["properties"]["schema_version"]["const"] = version
+    schema["properties"]["command"]["const"] = command
+    title = f"axion-stage3 {command} --json, version {version}"
+    return {"$schema": SCHEMA_DIALECT, **schema, "title": title}
 
 
 def _complete(part: dict[str, Any]) -> None:
