@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.visualization import visualize_run as visualize_run
     from axion_stage3.inference.grounding_run import run_inference as run_inference
     from axion_stage3.inference.predictor import ground as ground
+    from axion_stage3.inference.run_plan import plan_run as plan_run
     from axion_stage3.inspection.explanation import explain_findings as explain_findings
     from axion_stage3.inspection.tile_checks import CheckOptions as CheckOptions
     from axion_stage3.inspection.tile_inspection import inspect_tile as inspect_tile
     from axion_stage3.inspection.validation import validate_inputs as validate_inputs
     from axion_stage3.inspection.validation import validate_run as validate_run
+    from axion_stage3.runs.merging import merge_run as merge_run
     from axion_stage3.runs.run_comparison import compare_runs as compare_runs
     from axion_stage3.runs.run_statistics import run_statistics as run_statistics
     from axion_stage3.tiles.tile_loading import LoadOptions as LoadOptions
@@ -44,6 +46,8 @@ _HOMES = {
     "explain_findings": "inspection.explanation",
     "ground": "inference.predictor",
     "inspect_tile": "inspection.tile_inspection",
+    "merge_run": "runs.merging",
+    "plan_run": "inference.run_plan",
     "run_inference": "inference.grounding_run",
     "run_statistics": "runs.run_statistics",
     "train": "training.training_run",
@@ -66,6 +70,8 @@ __all__ = [
     "explain_findings",
     "ground",
     "inspect_tile",
+    "merge_run",
+    "plan_run",
     "run_inference",
     "run_statistics",
     "train",

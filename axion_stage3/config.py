@@ -73,6 +73,16 @@ MaxFailures = Annotated[
 ]
 
 
+def _check_shard(value: str) -> str:
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError("give K/N with K from 1 to N, such as 3/16")
+    return value
+
+
+ShardName = Annotated[str, AfterValidator(_check_shard)]
+
+
 def _check_device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("give auto, cpu, cuda or cuda:N")
@@ -96,6 +106,10 @@ class InferenceConfig(BaseModel):
     tiles: CleanPath | None = Field(
         default=None,
         description="File that lists the tiles to run, one a line; - is standard input. None: all.",
+    )
+    shard: ShardName | None = Field(
+        default=None,
+        description="Part of the tiles to run, K/N; N runs with K = 1 to N do them all. None: all.",
     )
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=1, description="Tiles per batch; auto: measured per tile size."

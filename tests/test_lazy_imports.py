@@ -68,7 +68,8 @@ def test_every_command_is_also_a_function() -> None:
     import axion_stage3
 
     functions = {
-        "infer": {"run_inference", "ground"},
+        "infer": {"run_inference", "ground", "plan_run"},
+        "merge": {"merge_run"},
         "train": {"train"},
         "evaluate": {"evaluate_folders", "evaluate_surrogates"},
         "stats": {"run_statistics", "compare_runs"},

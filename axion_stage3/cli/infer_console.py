@@ -99,6 +99,7 @@ class InferConsole(RunObserver):
                 *report.location_lines(
                     result.output_dir, result.summary_path, result.statistics_path
                 ),
+                *report.part_lines(result, self._config),
             ]
         )
         failures = report.failure_lines(

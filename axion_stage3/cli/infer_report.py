@@ -117,6 +117,16 @@ def location_lines(
     return lines
 
 
+def part_lines(result: RunResult, config: InferenceConfig) -> list[str]:
+    """Where the reports of a part come from, if it was not the last one."""
+    if result.summary_path is not None or not config.statistics:
+        return []
+    return [
+        "  Summary and statistics: made by the last part, or by",
+        f"    axion-stage3 merge {result.output_dir}",
+    ]
+
+
 def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> list[str]:
     """The warning with the tiles that failed, why, and what to do.
 

@@ -83,6 +83,16 @@ Tiles = Annotated[
         rich_help_panel=_FOLDERS,
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Run one of N parts of the tiles, K from 1 to N, beside the others if you like. "
+        "Default: all.",
+        rich_help_panel=_FOLDERS,
+    ),
+]
 BatchSize = Annotated[
     str | None,
     typer.Option(
@@ -244,6 +254,16 @@ RetryFailed = Annotated[
         "--retry-failed/--no-retry-failed",
         metavar="",
         help="Run only the tiles that failed before. Default: no.",
+        rich_help_panel=_RUN,
+    ),
+]
+Plan = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        metavar="",
+        help="Write nothing; show how many tiles there are to do, per shard of --shard K/N, and "
+        "what time and space they will take.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -11,17 +11,18 @@ from axion_stage3.config import InferenceConfig, resolve_config
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
-from axion_stage3.inference.devices import plan_workers, precision_name, resolve_device
+from axion_stage3.inference.devices import plan_workers, resolve_device
 from axion_stage3.inference.pair_finding import find_run_pairs
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.preflight import disk_warning
-from axion_stage3.inference.run_observer import ModelFacts, RunObserver
+from axion_stage3.inference.run_facts import facts_of_model, facts_of_run
+from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.inference.tile_selection import part_of, select_pairs
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
-from axion_stage3.runs.session import RunFacts, RunSession
+from axion_stage3.runs.session import RunSession
 from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
@@ -137,26 +138,14 @@ class _Run:
         config, observer = self._config, self._observer
         find_indices(config.indices)  # a name that is not known is said before the model is read
         predictor = self._load_model()
-        model = _facts(predictor, config)
+        model = facts_of_model(predictor.checkpoint, config, predictor.device)
         observer.model_loaded(model)
         pairing = find_run_pairs(config)
         observer.pairs_found(pairing)
         pairs = select_pairs(pairing, config)
         if len(pairs) < len(pairing.pairs):
             observer.tiles_selected(len(pairs), len(pairing.pairs))
-        effective = {
-            **config.model_dump(mode="json"),
-            "timesteps": model.timesteps,
-            "precision": model.precision,
-        }
-        facts = RunFacts(
-            command=tuple(command),
-            configuration=effective,
-            checkpoint_sha256=model.sha256,
-            device=model.device,
-            seed=config.seed,
-            part=part_of(pairs, config),
-        )
+        facts = facts_of_run(model, config, command, part_of(pairs, config))
         with RunSession.open(
             config.output_dir,
             facts,
@@ -282,16 +271,3 @@ class _Recorder:
             if self.is_over_limit:
                 self._stop.set()
             self._observer.tile_done(outcome)
-
-
-def _facts(predictor: Predictor, config: InferenceConfig) -> ModelFacts:
-    checkpoint = predictor.checkpoint
-    return ModelFacts(
-        path=checkpoint.path,
-        is_bundled=checkpoint.is_bundled,
-        epoch=checkpoint.epoch,
-        timesteps=config.timesteps or checkpoint.timesteps,
-        device=str(predictor.device),
-        precision=precision_name(predictor.dtype),
-        sha256=checkpoint.sha256,
-    )

@@ -26,7 +26,7 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     """
     try:
         free_bytes = shutil.disk_usage(config.output_dir).free
-        wanted_bytes = _estimate_output_bytes(pairs, config)
+        wanted_bytes = estimate_output_bytes(pairs, config)
     except OSError:
         return None
     if wanted_bytes <= free_bytes:
@@ -38,8 +38,12 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     )
 
 
-def _estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
-    """Guess from the inputs' sizes: opt_final is written under two keys, all else once."""
+def estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
+    """Guess from the inputs' sizes: opt_final is written under two keys, all else once.
+
+    Raises:
+        OSError: An input cannot be found any more.
+    """
     sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
     n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
     sizes = [pair.opt_v2_path.stat().st_size for pair in sample]

@@ -1,11 +1,11 @@
-"""Which of the pairs that were found belong to this run."""
+"""Which of the pairs that were found belong to this run, and to which part of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.runs.fingerprint import hash_names
-from axion_stage3.runs.parts import TileList
+from axion_stage3.runs.parts import Shard, TileList
 from axion_stage3.tiles.tile_list import read_tile_list, select_listed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _DIGEST_DIGITS: Final = 16
 
 
 def select_pairs(pairing: Pairing, config: InferenceConfig) -> tuple[TilePair, ...]:
-    """Leave out the pairs that the list of tiles does not name.
+    """Leave out the pairs that the list of tiles does not name, or that are of another shard.
 
     Args:
         pairing: All pairs of the two folders.
@@ -30,6 +30,18 @@ def select_pairs(pairing: Pairing, config: InferenceConfig) -> tuple[TilePair, .
 
     Raises:
         TileListError: The list cannot be read, or names tiles that are not there.
+    """
+    pairs = select_by_list(pairing, config)
+    if config.shard is None:
+        return pairs
+    shard = Shard.parse(config.shard)
+    return tuple(pair for pair in pairs if shard.holds(pair.name))
+
+
+def select_by_list(pairing: Pairing, config: InferenceConfig) -> tuple[TilePair, ...]:
+    """Leave out the pairs that the list of tiles does not name, and keep all shards.
+
+    Arguments, returns and errors as for `select_pairs`.
     """
     if config.tiles is None:
         return pairing.pairs
@@ -44,6 +56,8 @@ def select_pairs(pairing: Pairing, config: InferenceConfig) -> tuple[TilePair, .
 
 def part_of(pairs: Sequence[TilePair], config: InferenceConfig) -> Part | None:
     """Name the part of a run that selected pairs are; None if they are a whole run."""
+    if config.shard is not None:
+        return Shard.parse(config.shard)
     if config.tiles is None:
         return None
     return TileList(hash_names(sorted(pair.name for pair in pairs))[:_DIGEST_DIGITS])

@@ -113,6 +113,16 @@ class JournalIndex:
                 if outcome is not None:
                     yield outcome
 
+    def written_by_journal(self) -> list[tuple[int, int]]:
+        """For each of ``sessions``: how many tiles have their output from it, and its bytes."""
+        written = [(0, 0)] * len(self._paths)
+        for row in self._rows.values():
+            outcome, *_, output_bytes, file, _, _ = _ROW.unpack(row)
+            if OUTCOME_NAMES[outcome] == "written":
+                n_tiles, n_bytes = written[file]
+                written[file] = n_tiles + 1, n_bytes + output_bytes
+        return written
+
     def add_journal(self, path: Path) -> None:
         """Add one journal file; files must come oldest session first.
 

@@ -7,6 +7,7 @@ those of the whole folder; ``axion-stage3 merge`` makes them at any time, from w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axion_stage3.errors import InputFolderError
@@ -19,7 +20,8 @@ from axion_stage3.runs.summary import write_reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from axion_stage3.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class MergedRun:
     progress: RunProgress
 
 
-def merge_run(output_dir: Path) -> MergedRun:
+def merge_run(output_dir: AnyPath) -> MergedRun:
     """Write the reports of an output folder from all its journals.
 
     Only the configuration of the latest session counts. May be called while runs are writing.
@@ -69,6 +71,7 @@ def merge_run(output_dir: Path) -> MergedRun:
         InputFolderError: There is no such folder, or no run has written into it.
         OutputError: A journal cannot be read or a report cannot be written.
     """
+    output_dir = Path(output_dir)
     index = read_journals(output_dir / RUNS_FOLDER)
     digests = [session.configuration_digest for session in index.sessions]
     known = [digest for digest in digests if digest]

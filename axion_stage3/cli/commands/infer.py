@@ -14,6 +14,7 @@ def infer(
     s1_dir: options.S1Dir = None,
     output_dir: options.OutputDir = None,
     tiles: options.Tiles = None,
+    shard: options.Shard = None,
     batch_size: options.BatchSize = None,
     timesteps: options.Timesteps = None,
     device: options.Device = None,
@@ -33,6 +34,7 @@ def infer(
     max_failures: options.MaxFailures = None,
     retry_failed: options.RetryFailed = None,
     io_threads: options.IoThreads = None,
+    plan: options.Plan = False,
     config_file: options.ConfigFile = None,
     quiet: options.Quiet = False,
     json_document: options.Json = False,
@@ -59,6 +61,11 @@ def infer(
     config = resolve_config(
         InferenceConfig, entries, config_file=config_file, environ=os.environ
     ).config
+    if plan:
+        from axion_stage3.cli.plan_report import show_plan
+
+        show_plan(config, Output(is_quiet=quiet), as_json=json_document)
+        raise SystemExit(0)
     # torch takes seconds to import: what is wrong with the options is said before.
     from axion_stage3.inference.grounding_run import run_inference
 

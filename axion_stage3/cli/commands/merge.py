@@ -1,0 +1,43 @@
+"""``axion-stage3 merge``: one summary of a run that was made in parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from axion_stage3.cli import options
+
+
+def merge(
+    output_dir: Annotated[
+        Path,
+        typer.Argument(
+            parser=options.parse_path, metavar="OUTPUT_DIR", help="The output folder of the parts."
+        ),
+    ],
+    quiet: options.Quiet = False,
+    json_document: options.Json = False,
+) -> None:
+    """Make one summary of what the parts of a run have written.
+
+    The last shard does this by itself. Run it to see how far shards are that
+    are still at work, or when the last one was killed before it could. It ends
+    with 3 if tiles have failed or are missing.
+
+    For example:
+
+      axion-stage3 merge outputs/stage3_final/
+    """
+    from axion_stage3.cli.merge_report import show_merge
+    from axion_stage3.cli.output import Output
+    from axion_stage3.runs.merge_document import exit_code_of, merge_document
+    from axion_stage3.runs.merging import merge_run
+
+    output = Output(is_quiet=quiet)
+    merged = merge_run(output_dir)
+    show_merge(output, output_dir, merged)
+    if json_document:
+        output.document(merge_document(output_dir, merged))
+    raise SystemExit(exit_code_of(merged))

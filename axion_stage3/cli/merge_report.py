@@ -1,0 +1,44 @@
+"""What ``axion-stage3 merge`` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from axion_stage3.cli import infer_report as report
+from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from axion_stage3.cli.output import Output
+    from axion_stage3.runs.merging import MergedRun
+
+_MAX_SHARDS: Final = 20
+
+
+def show_merge(output: Output, output_dir: Path, merged: MergedRun) -> None:
+    """Show what came of a merge. What is missing is shown even when quiet."""
+    summary, progress = merged.summary, merged.progress
+    for line in [
+        *report.heading_lines("Merged Run"),
+        "",
+        *report.result_lines(summary),
+        "",
+        *report.location_lines(output_dir, output_dir / SUMMARY_NAME, output_dir / STATISTICS_NAME),
+    ]:
+        output.note(line)
+    if progress.missing:
+        output.warn(f"⚠ Warning: not begun: {_shards(progress.missing, progress.n_shards)}")
+    if progress.unfinished:
+        output.warn(f"⚠ Warning: not at its end: {_shards(progress.unfinished, progress.n_shards)}")
+    failures = [
+        (tile["tile_name"], tile["reason"], tile["hint"]) for tile in summary["failed_tiles"]
+    ]
+    for line in report.failure_lines(failures, summary["failed"]):
+        output.warn(line)
+
+
+def _shards(numbers: Sequence[int], n_shards: int | None) -> str:
+    shown = ", ".join(f"{k}/{n_shards}" for k in numbers[:_MAX_SHARDS])
+    return f"shard {shown}" + (", ..." if len(numbers) > _MAX_SHARDS else "")
