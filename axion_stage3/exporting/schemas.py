@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from axion_stage3.benchmarking.benchmark_document import BENCHMARK_SCHEMA, BenchmarkDocument
 from axion_stage3.exporting.visualization import VISUALIZATION_SCHEMA, Visualization
 from axion_stage3.inference.run_document import RUN_SCHEMA_VERSION, RunDocument
+from axion_stage3.inference.run_plan import PLAN_SCHEMA, RunPlan
 from axion_stage3.inspection.document_schema import schema_of
 from axion_stage3.inspection.explanation import EXPLANATION_SCHEMA_VERSION, ExplanationDocument
 from axion_stage3.inspection.tile_inspection import INSPECTION_SCHEMA_VERSION, InspectionReport
@@ -19,6 +20,7 @@ from axion_stage3.inspection.validation_document import (
     VALIDATION_SCHEMA_VERSION,
     ValidationDocument,
 )
+from axion_stage3.runs.merge_document import MERGE_SCHEMA, MergeDocument
 from axion_stage3.runs.statistics_document import STATISTICS_SCHEMA, StatisticsDocument
 from axion_stage3.training.evaluation import EVALUATION_SCHEMA_VERSION, EvaluationDocument
 from axion_stage3.training.trainer import TRAINING_SCHEMA_VERSION, TrainingDocument
@@ -40,6 +42,8 @@ class Document(NamedTuple):
 
 DOCUMENTS: Final = {
     "infer": Document(RunDocument, RUN_SCHEMA_VERSION),
+    "infer-plan": Document(RunPlan, PLAN_SCHEMA),
+    "merge": Document(MergeDocument, MERGE_SCHEMA),
     "train": Document(TrainingDocument, TRAINING_SCHEMA_VERSION),
     "evaluate": Document(EvaluationDocument, EVALUATION_SCHEMA_VERSION),
     "stats": Document(StatisticsDocument, STATISTICS_SCHEMA),

@@ -51,7 +51,7 @@ class RunPlan:
 
     Attributes:
         schema_version: Version of this layout.
-        command: ``infer --plan``.
+        command: ``infer-plan``.
         output_dir: The output folder.
         n_pairs: Pairs in the two folders.
         n_tiles: Pairs that belong to the run, in all its shards.
@@ -117,7 +117,7 @@ def plan_run(config: InferenceConfig) -> RunPlan:
     seconds = measured.seconds_per_tile
     return RunPlan(
         schema_version=PLAN_SCHEMA,
-        command="infer --plan",
+        command="infer-plan",
         output_dir=str(config.output_dir),
         n_pairs=len(pairing.pairs),
         n_tiles=len(pairs),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cli_workbench import state_of
+from cli_workbench import check_document, state_of
 
 from axion_stage3.cli.app import run
 from axion_stage3.runs.parts import Shard
@@ -64,7 +64,7 @@ def test_a_merge_says_which_shards_are_missing(capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert run(["merge", "parts", "--quiet", "--json"]) == 3
     captured = capsys.readouterr()
-    document = json.loads(captured.out)
+    document = check_document(captured.out, "merge")
     assert (document["exit_code"], document["n_shards"]) == (3, 5)
     assert document["missing_shards"] == [1, 3, 4, 5]
     assert document["summary"]["processed"] == n_here
@@ -112,7 +112,7 @@ def test_a_plan_rests_on_what_was_measured(capsys: pytest.CaptureFixture[str]) -
     Path("list.txt").write_text("tile_002\n")
     assert infer("parts", "--tiles", "list.txt", "--quiet") == 0
     assert infer("parts", "--shard", "1/4", "--plan", "--json") == 0
-    plan = json.loads(capsys.readouterr().out)
+    plan = check_document(capsys.readouterr().out, "infer-plan")
     assert (plan["n_pairs"], plan["n_tiles"], plan["n_to_do"], plan["n_measured"]) == (3, 3, 2, 1)
     assert plan["bytes_per_tile"] == Path("parts/tile_002.npz").stat().st_size
     assert plan["seconds_per_tile"] > 0
