@@ -103,10 +103,7 @@ class Journal:
         try:
             self._write(encode_line({"closed": state, "elapsed_seconds": elapsed}), must_sync=True)
         finally:
-            # Locked: a thread that is late must find no descriptor, never one that was reused.
-            with self._lock:
-                os.close(self._descriptor)
-                self._descriptor = -1
+            self._close_file()
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +124,15 @@ class Journal:
                 if must_sync or now - self._synced >= FSYNC_INTERVAL_SECONDS:
                     os.fsync(self._descriptor)
                     self._synced = now
+            except OSError as error:
+                raise _journal_error(self.path, error) from error
+
+    def _close_file(self) -> None:
+        # Locked: a thread that is late must find no descriptor, never one that was reused.
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                os.close(descriptor)
             except OSError as error:
                 raise _journal_error(self.path, error) from error
 

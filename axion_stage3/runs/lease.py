@@ -243,8 +243,12 @@ def _create(path: Path, claim: _Claim) -> bool:
     except FileExistsError:
         return False
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(claim.to_json())
+        try:
+            content = claim.to_json().encode()
+            while content:
+                content = content[os.write(descriptor, content) :]
+        finally:
+            os.close(descriptor)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
