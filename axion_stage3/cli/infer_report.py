@@ -102,6 +102,11 @@ def result_lines(summary: Mapping[str, Any]) -> list[str]:
             f"  Mean change from Stage 2: {aggregate['change_mean']:.4f}",
             f"  Max change from Stage 2: {aggregate['change_max']:.4f}",
         ]
+    if "grounding_gain" in aggregate:
+        lines.append(
+            f"  Mean grounding score: {aggregate['grounding_opt_v2']:.3f} (Stage 2) to"
+            f" {aggregate['grounding_opt_final']:.3f}"
+        )
     return lines
 
 

@@ -30,6 +30,7 @@ from axion_stage3.diffusion.checkpoint_formats import (
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
+from axion_stage3.statistics.grounding import GroundingReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +56,8 @@ class Checkpoint:
         epoch: Epoch at which it was saved.
         timesteps: Default number of network calls per tile, the mean included.
         schedule: Noise levels that the sampler starts and ends with.
-        config: The whole configuration document (units, bands, data sets, training, grounding
-            reference).
+        grounding_reference: How far true pairs agree with their radar; None if it does not say.
+        config: The whole configuration document (units, bands, data sets, training and the above).
         path: Where it was read from.
         sha256: Hash of the file.
         is_bundled: Whether it is the reference checkpoint of the package.
@@ -66,6 +67,7 @@ class Checkpoint:
     epoch: int
     timesteps: int
     schedule: NoiseSchedule
+    grounding_reference: GroundingReference | None
     config: Mapping[str, Any] = field(repr=False)
     path: Path
     sha256: str
@@ -96,6 +98,7 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
         epoch=facts["epoch"],
         timesteps=_positive_int(source, config, "timesteps"),
         schedule=_schedule(source, config),
+        grounding_reference=_grounding_reference(source, config),
         config=config,
         path=source,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -202,6 +205,18 @@ def _schedule(path: Path, config: Mapping[str, Any]) -> NoiseSchedule:
     if not all(math.isfinite(getattr(schedule, entry.name)) for entry in fields(schedule)):
         raise _refuse(path, "config entry 'schedule' is not finite")
     return schedule
+
+
+def _grounding_reference(path: Path, config: Mapping[str, Any]) -> GroundingReference | None:
+    document = config.get("grounding_reference")
+    if document is None:
+        return None
+    try:
+        return GroundingReference.from_json(document)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"Checkpoint {path}: {error.message}", hint=error.hint, path=path
+        ) from error
 
 
 def _build_network(

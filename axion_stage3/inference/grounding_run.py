@@ -202,6 +202,7 @@ class _Run:
                 save_intermediate=config.save_intermediate,
                 save_valid_mask=config.fill_invalid,
                 save_statistics=config.statistics,
+                reference=predictor.checkpoint.grounding_reference if config.statistics else None,
                 indices=find_indices(config.indices),
             ),
             report=recorder,

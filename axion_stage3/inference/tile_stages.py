@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from axion_stage3.inference.batch_queue import Shape
     from axion_stage3.runs.outcome import Phase
+    from axion_stage3.statistics.grounding import GroundingReference
     from axion_stage3.statistics.spectral_indices import SpectralIndex
     from axion_stage3.tiles.pairing import TilePair
 
@@ -115,6 +116,7 @@ class TileWriter:
         save_valid_mask: Whether the output files say which pixels were not filled.
         save_statistics: Whether the statistics are saved beside the output files.
         indices: Spectral indices that the statistics are to have.
+        reference: Measures of true pairs; with them the statistics hold the grounding score.
     """
 
     def __init__(
@@ -125,8 +127,10 @@ class TileWriter:
         save_valid_mask: bool,
         save_statistics: bool,
         indices: Sequence[SpectralIndex] = (),
+        reference: GroundingReference | None = None,
     ) -> None:
         self._indices = indices
+        self._reference = reference
         self._output_dir = output_dir
         self._save_intermediate = save_intermediate
         self._save_valid_mask = save_valid_mask
@@ -150,6 +154,7 @@ class TileWriter:
                 grounded.opt_final,
                 source.tile.opt_v2,
                 source.tile.s1,
+                self._reference,
                 indices=self._indices,
             )
             output_bytes = self._write(grounded, statistics)

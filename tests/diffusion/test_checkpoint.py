@@ -93,6 +93,7 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
         (lambda e: e["config"]["network"].update(denoiser_blocks=0), "size 'denoiser_blocks'"),
         (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),
+        (lambda e: e["config"].update(grounding_reference={"format": 1}), "grounding reference"),
         (lambda e: e.update(epoch=-1), "'epoch' is -1"),
         (lambda e: e.update(model_state_dict=[1, 2]), "not a dictionary of tensors"),
         (
