@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.inference.run_observer import RunObserver
+from axion_stage3.runs.outcome import decode_line
 from axion_stage3.tiles.tile_loading import LoadedTile
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def temporary_files(folder: Path) -> list[Path]:
 def journal_lines(output_dir: Path) -> list[dict[str, Any]]:
     """All tile outcomes in the journals."""
     paths = sorted((output_dir / "runs").glob("journal-*.jsonl"))
-    lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
-    return [line for line in lines if "tile" in line]
+    lines = [line for path in paths for line in path.read_bytes().splitlines(keepends=True)]
+    documents = [decode_line(line) for line in lines]
+    return [document for document in documents if document is not None and "tile" in document]
 
 
 class Watcher(RunObserver):
