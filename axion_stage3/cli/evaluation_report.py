@@ -1,4 +1,4 @@
-"""The table and CSV of ``axion-stage3 evaluate``."""
+"""The table, CSV and Parquet of ``axion-stage3 evaluate``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.atomic_write import write_bytes
+from axion_stage3.exporting.statistics_files import require_pyarrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,9 @@ _SHOWN: Final = {
     "mae": "MAE",
     "rmse": "RMSE",
     "hf_power_ratio": "Detail power",
+    "grounding": "Grounding",
 }
+_GAUSSIAN_SHARES: Final = {1: 0.683, 2: 0.954, 3: 0.997}
 _HEADING: Final = (
     f"  {'':<14}{'opt_v2':>9}{'opt_final':>11}{'change':>10}{'95 % interval':>20}{'better':>9}"
 )
@@ -37,20 +40,59 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    names = sorted(evaluation.tiles[0].opt_v2) if evaluation.tiles else []
+    columns = _columns(evaluation)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    sides = ("opt_v2", "opt_final")
-    writer.writerow(["tile", "group", "family", *(f"{s}_{n}" for s in sides for n in names)])
-    for tile in evaluation.tiles:
-        values = [getattr(tile, side).get(name, "") for side in sides for name in names]
-        writer.writerow([tile.tile, tile.group, tile.family, *values])
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if value is None else value for value in row])
     write_bytes(path, text.getvalue().encode())
+
+
+def write_parquet(evaluation: Evaluation, path: Path) -> None:
+    """Write the same table as :func:`write_csv` as Parquet; null where a figure is lacking.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        OutputError: The file cannot be written.
+    """
+    pyarrow, parquet = require_pyarrow()
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table(_columns(evaluation)), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _columns(evaluation: Evaluation) -> dict[str, list[str] | list[float | None]]:
+    tiles = evaluation.tiles
+    columns: dict[str, list[str] | list[float | None]] = {
+        key: [str(getattr(tile, key)) for tile in tiles] for key in ("tile", "group", "family")
+    }
+    for side in ("opt_v2", "opt_final"):
+        for name in sorted(set().union(*(getattr(tile, side) for tile in tiles))):
+            columns[f"{side}_{name}"] = [getattr(tile, side).get(name) for tile in tiles]
+    columns["truth_grounding"] = [tile.truth_grounding for tile in tiles]
+    return columns
 
 
 def _family_block(family: FamilySummary) -> str:
     lines = [f"{family.family}: {family.n_tiles} tiles in {family.n_groups} groups", _HEADING]
-    lines += [_metric_line(title, family.metrics[name]) for name, title in _SHOWN.items()]
+    lines += [
+        _metric_line(title, family.metrics[name])
+        for name, title in _SHOWN.items()
+        if name in family.metrics
+    ]
+    if family.grounding_accuracy is not None:
+        lines.append(
+            f"  The truth has a higher grounding score than opt_v2 in"
+            f" {family.grounding_accuracy:.0%} of tiles"
+        )
+    if family.draws is not None:
+        shares = ", ".join(f"{family.draws[f'within_{k}_std']:.3f}" for k in _GAUSSIAN_SHARES)
+        right = ", ".join(f"{share:.3f}" for share in _GAUSSIAN_SHARES.values())
+        lines += [
+            f"  PSNR of the mean of the draws: {family.draws['psnr_of_mean']:.3f} dB",
+            f"  True values within 1, 2, 3 spreads of it: {shares} (Gaussian: {right})",
+        ]
     lines.append("  Least gained (PSNR):")
     lines += [f"    {name}" for name in family.worst]
     return "\n".join(lines)

@@ -127,3 +127,23 @@ Csv = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Parquet = Annotated[
+    Path | None,
+    typer.Option(
+        "--parquet",
+        parser=parse_path,
+        metavar="FILE",
+        help="The same as Parquet (extra: parquet).",
+        rich_help_panel=_WHAT,
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="checkpoint, or a baseline in its place: smoothed, regression (with --data-dir)."
+        " Default: checkpoint.",
+        rich_help_panel=_WHAT,
+    ),
+]

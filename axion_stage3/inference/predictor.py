@@ -44,10 +44,12 @@ class Prediction:
         opt_final: The tiles, (B, 4, H, W) float32 on the CPU, reflectance.
         std: Standard deviation over the draws, (B, 4, H, W) float32 on the CPU, reflectance; None
             with a single draw, zero where the timesteps leave no room for a draw.
+        mean: Mean over the draws, like ``std``.
     """
 
     opt_final: Tensor
     std: Tensor | None
+    mean: Tensor | None
 
 
 class Predictor:
@@ -133,12 +135,12 @@ class Predictor:
 
         with torch.inference_mode():
             parts = predict_in_windows(ground_window, height, width, window_px)
-        return Prediction(parts[0], parts[1] if samples > 1 else None)
+        return Prediction(*parts) if samples > 1 else Prediction(parts[0], None, None)
 
     def _ground(
         self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: _WindowNoise
     ) -> list[Tensor]:
-        """Return opt_final and, with several draws, their standard deviation, on the CPU."""
+        """Return opt_final and, with several draws, their spread and mean, on the CPU."""
         with self._autocast():
             self._before_call()
             encoding = self._network.encode(self._upload(opt_v2), self._upload(s1))
@@ -152,7 +154,7 @@ class Predictor:
             change = tiles - mean
             mean += change / (draw + 1)
             squares += change * (tiles - mean)
-        return [first.cpu(), (squares / (samples - 1)).sqrt().cpu()]
+        return [first.cpu(), (squares / (samples - 1)).sqrt().cpu(), mean.cpu()]
 
     def _draw(
         self, encoding: Encoding, plan: SamplingPlan, noise: _WindowNoise, draw: int

@@ -15,21 +15,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from axion_stage3.statistics.image_quality import image_quality
+from axion_stage3.statistics.grounding import grounding_score
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
+from axion_stage3.statistics.image_quality import image_quality, psnr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from axion_stage3.statistics.grounding import GroundingReference
 
 EVALUATION_SCHEMA_VERSION: Final = 1
 PSNR_CEILING_DB: Final = 100.0
 """PSNR of equal arrays, which is infinite, counts as this much."""
 
-HIGHER_IS_BETTER: Final = {"psnr": True, "ssim": True, "sam_degrees": False, "mae": False}
+HIGHER_IS_BETTER: Final = {
+    "psnr": True,
+    "ssim": True,
+    "sam_degrees": False,
+    "mae": False,
+    "rmse": False,
+    "grounding": True,
+}
 """Metrics for which a share of improved groups and tiles is meaningful."""
 
 _N_RESAMPLES: Final = 2000
 _INTERVAL: Final = (2.5, 97.5)
 _N_WORST: Final = 5
+_STD_COUNTS: Final = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,8 @@ class EvaluationCase:
         truth: What was there.
         opt_v2: Before.
         opt_final: After.
+        s1: Radar, (2, H, W), dB; None leaves out what needs it.
+        draws: Mean and standard deviation over several draws of opt_final, if there are any.
     """
 
     tile: str
@@ -51,6 +65,8 @@ class EvaluationCase:
     truth: np.ndarray
     opt_v2: np.ndarray
     opt_final: np.ndarray
+    s1: np.ndarray | None = None
+    draws: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,9 @@ class TileEvaluation:
         family: Surrogate family of opt_v2, or ``given``.
         opt_v2: Metric to value before; PSNR in dB, SAM in degrees, errors in reflectance.
         opt_final: The same after.
+        truth_grounding: Grounding score of the truth; None where tiles cannot be scored.
+        draws: Of several draws of opt_final: ``psnr_of_mean``, dB, and the shares of values whose
+            true value lies ``within_1_std`` to ``within_3_std`` of that mean; None without draws.
     """
 
     tile: str
@@ -70,6 +89,8 @@ class TileEvaluation:
     family: str
     opt_v2: Mapping[str, float]
     opt_final: Mapping[str, float]
+    truth_grounding: float | None
+    draws: Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +126,8 @@ class FamilySummary:
         n_groups: Number of groups.
         metrics: By name.
         worst: Names of the tiles whose PSNR fell most (or rose least), worst first.
+        grounding_accuracy: Share of tiles whose truth has a higher grounding score than opt_v2.
+        draws: Mean over groups of what each tile says of its draws.
     """
 
     family: str
@@ -112,6 +135,8 @@ class FamilySummary:
     n_groups: int
     metrics: Mapping[str, MetricSummary]
     worst: tuple[str, ...]
+    grounding_accuracy: float | None
+    draws: Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -145,29 +170,43 @@ class Evaluation:
         )
 
 
-def evaluate_cases(cases: Iterable[EvaluationCase]) -> Evaluation:
+def evaluate_cases(
+    cases: Iterable[EvaluationCase], reference: GroundingReference | None = None
+) -> Evaluation:
     """Measure every case and summarise by family.
 
     Args:
         cases: Consumed one by one: memory does not grow with the pixels.
+        reference: Measures of true pairs; with them, tiles with radar get a grounding score.
 
     Raises:
         TileShapeError: Truth, opt_v2 and opt_final of a tile differ in shape.
     """
-    tiles = tuple(
-        TileEvaluation(
-            case.tile,
-            case.group,
-            case.family,
-            _finite(image_quality(case.opt_v2, case.truth)),
-            _finite(image_quality(case.opt_final, case.truth)),
-        )
-        for case in cases
-    )
+    tiles = tuple(_evaluate(case, reference) for case in cases)
     by_family: dict[str, list[TileEvaluation]] = defaultdict(list)
     for tile in tiles:
         by_family[tile.family].append(tile)
     return Evaluation(tiles, tuple(_summarise(name, found) for name, found in by_family.items()))
+
+
+def _evaluate(case: EvaluationCase, reference: GroundingReference | None) -> TileEvaluation:
+    before = _finite(image_quality(case.opt_v2, case.truth))
+    after = _finite(image_quality(case.opt_final, case.truth))
+    truth_grounding = None
+    if case.s1 is not None and reference is not None and min(case.s1.shape[1:]) >= MIN_SCORED_PX:
+        before["grounding"], after["grounding"], truth_grounding = (
+            grounding_score(optical, case.s1, reference).score
+            for optical in (case.opt_v2, case.opt_final, case.truth)
+        )
+    draws = None if case.draws is None else _judge_draws(case.truth, *case.draws)
+    return TileEvaluation(case.tile, case.group, case.family, before, after, truth_grounding, draws)
+
+
+def _judge_draws(truth: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[str, float]:
+    """PSNR of the mean of draws, and how often the truth lies within 1 to 3 of their spreads."""
+    error = np.abs(truth - mean)
+    shares = {f"within_{k}_std": float((error <= k * std).mean()) for k in _STD_COUNTS}
+    return {"psnr_of_mean": min(psnr(mean, truth), PSNR_CEILING_DB), **shares}
 
 
 def _finite(quality: dict[str, float]) -> dict[str, float]:
@@ -188,7 +227,33 @@ def _summarise(family: str, tiles: Sequence[TileEvaluation]) -> FamilySummary:
         n_groups=len(groups),
         metrics={name: _summarise_metric(name, tiles, groups) for name in sorted(names)},
         worst=tuple(tile.tile for tile in by_gain[:_N_WORST]),
+        grounding_accuracy=_grounding_accuracy(tiles),
+        draws=_summarise_draws(tiles, groups),
     )
+
+
+def _grounding_accuracy(tiles: Sequence[TileEvaluation]) -> float | None:
+    is_above = [
+        tile.truth_grounding > tile.opt_v2["grounding"]
+        for tile in tiles
+        if tile.truth_grounding is not None
+    ]
+    return float(np.mean(is_above)) if is_above else None
+
+
+def _summarise_draws(
+    tiles: Sequence[TileEvaluation], groups: Sequence[str]
+) -> dict[str, float] | None:
+    by_group = [
+        [tile.draws for tile in tiles if tile.group == group and tile.draws is not None]
+        for group in groups
+    ]
+    if not all(by_group):
+        return None
+    return {
+        name: float(np.mean([np.mean([draws[name] for draws in found]) for found in by_group]))
+        for name in by_group[0][0]
+    }
 
 
 def _summarise_metric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,19 +16,41 @@ from axion_stage3.inference.predictor import Predictor
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.tiles.pairing import find_pairs, find_tiles
 from axion_stage3.tiles.tile_loading import load_optical, load_output, load_radar
+from axion_stage3.training.baselines import PixelRegression, smoothed
 from axion_stage3.training.dataset import load_tiles, read_split_file
 from axion_stage3.training.evaluation import Evaluation, EvaluationCase, evaluate_cases
-from axion_stage3.training.radar_generator import read_generators
-from axion_stage3.training.surrogate_families import FAMILIES, validation_cases
+from axion_stage3.training.radar_generator import (
+    N_DRAWS,
+    draw_for_tile,
+    fold_of,
+    read_generators,
+)
+from axion_stage3.training.surrogate_families import FAMILIES, surrogate_tile, validation_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    from axion_stage3.diffusion.checkpoint import Checkpoint
+    from axion_stage3.training.dataset import TrainingTile
+    from axion_stage3.training.radar_generator import RadarGenerator
 
 BUNDLED_GENERATORS: Final = (
     Path(__file__).parents[1] / "checkpoints" / "surrogate_generators.safetensors"
 )
+METHODS: Final = ("checkpoint", "smoothed", "regression")
+"""What can make opt_final: a checkpoint, or a baseline (see ``training/baselines.py``)."""
+
 GIVEN: Final = "given"
 """Name of the family of opt_v2 tiles that were given, not simulated."""
+
+
+_REGRESSION_FAMILIES: Final = ("hard", "mixed", "mild")
+
+Grounded = tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]
+"""opt_final, and the mean and standard deviation over several draws of it."""
+
+Grounding = Callable[[str, np.ndarray, np.ndarray], Grounded]
+"""From a tile's name, opt_v2 and s1."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +58,19 @@ class GroundingOptions:
     """How a checkpoint is run during an evaluation.
 
     Attributes:
+        method: ``checkpoint``, or a baseline in its place: see :data:`METHODS`.
         checkpoint: File; None for the bundled reference checkpoint.
         timesteps: Network calls per tile; None for the checkpoint's number.
         seed: Of the noise.
+        samples: Draws per tile; from 2 on, their mean and spread are judged too.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
     """
 
+    method: str = "checkpoint"
     checkpoint: Path | None = None
     timesteps: int | None = None
     seed: int = 0
+    samples: int = 1
     device: str = "auto"
 
 
@@ -63,7 +90,7 @@ def evaluate_folders(
         truth_dir: True optical tiles.
         opt_v2_dir: Stage 2 tiles; each needs a truth of the same name.
         opt_final_dir: Output folder of ``infer``; None to run a checkpoint on the fly.
-        s1_dir: Radar tiles; needed only to run a checkpoint.
+        s1_dir: Radar tiles; needed to run a checkpoint, and for the grounding score.
         split_file: CSV with tile and group; without it every tile is a group of its own.
         options: How to run the checkpoint.
         on_tile: Called after each tile.
@@ -85,25 +112,28 @@ def evaluate_folders(
     )
     truths, finals = find_tiles(truth_dir), {}
     groups = {e.tile: e.group for e in read_split_file(Path(split_file))} if split_file else {}
+    options = options or GroundingOptions()
+    checkpoint = load_checkpoint(options.checkpoint)
     if final_dir is not None:
         finals = find_tiles(final_dir)
-        names = _with_truth(find_tiles(opt_v2_dir), truths, truth_dir)
-        opt_v2_paths = find_tiles(opt_v2_dir)
-        predict = None
+    if s1_dir is None:
+        opt_v2_paths, s1_paths = find_tiles(opt_v2_dir), {}
     else:
-        assert s1_dir is not None
-        pairs = {pair.name: pair for pair in find_pairs(opt_v2_dir, Path(s1_dir)).pairs}
-        names = _with_truth(pairs, truths, truth_dir)
-        opt_v2_paths = {name: pairs[name].opt_v2_path for name in names}
-        predict = _grounding(options or GroundingOptions())
+        pairs = find_pairs(opt_v2_dir, Path(s1_dir)).pairs
+        opt_v2_paths = {pair.name: pair.opt_v2_path for pair in pairs}
+        s1_paths = {pair.name: pair.s1_path for pair in pairs}
+    names = _with_truth(opt_v2_paths, truths, truth_dir)
+    predict = _grounding(checkpoint, options) if final_dir is None else None
 
     def cases() -> Iterator[EvaluationCase]:
         for name in names:
             opt_v2 = load_optical(opt_v2_paths[name])
+            s1 = load_radar(s1_paths[name]) if s1_paths else None
             if predict is None:
-                opt_final = load_output(_partner(finals, name, final_dir))
+                opt_final, draws = load_output(_partner(finals, name, final_dir)), None
             else:
-                opt_final = predict(name, opt_v2, load_radar(pairs[name].s1_path))
+                assert s1 is not None
+                opt_final, draws = predict(name, opt_v2, s1)
             truth = load_optical(truths[name])
             if not truth.shape == opt_v2.shape == opt_final.shape:
                 raise TileShapeError(
@@ -112,10 +142,11 @@ def evaluate_folders(
                     hint="Compare tiles of the same scene and grid.",
                     tile_name=name,
                 )
-            yield EvaluationCase(name, groups.get(name, name), GIVEN, truth, opt_v2, opt_final)
+            group = groups.get(name, name)
+            yield EvaluationCase(name, group, GIVEN, truth, opt_v2, opt_final, s1, draws)
             on_tile()
 
-    return evaluate_cases(cases())
+    return evaluate_cases(cases(), checkpoint.grounding_reference)
 
 
 def evaluate_surrogates(
@@ -126,7 +157,7 @@ def evaluate_surrogates(
     options: GroundingOptions | None = None,
     on_tile: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Judge a checkpoint on held-out scenes with simulated opt_v2, family by family.
+    """Judge a checkpoint or a baseline on held-out scenes with simulated opt_v2, by family.
 
     Args:
         data_dir: Folder with ``s1/`` and ``s2_truth/``.
@@ -137,52 +168,84 @@ def evaluate_surrogates(
         on_tile: Called after each tile.
 
     Raises:
-        UsageError: There is no such family.
+        UsageError: There is no such family or method.
         InputError: The split or a tile is missing or unfit.
         CheckpointError: The checkpoint is missing or unfit.
     """
-    unknown = sorted(set(families) - set(FAMILIES))
-    if unknown:
-        raise UsageError(
-            f"There is no surrogate family {unknown[0]!r}.",
-            hint=f"Families: {', '.join(FAMILIES)}.",
-        )
-    predict = _grounding(options or GroundingOptions())
+    options = options or GroundingOptions()
+    for name, known, what in (
+        *((family, FAMILIES, "surrogate family") for family in families),
+        (options.method, METHODS, "method"),
+    ):
+        if name not in known:
+            raise UsageError(
+                f"There is no {what} {name!r}.", hint=f"There are: {', '.join(known)}."
+            )
+    checkpoint = load_checkpoint(options.checkpoint)
     entries = read_split_file(Path(split_file))
     donors, val = (
         load_tiles(Path(data_dir), [entry for entry in entries if entry.split == split])
         for split in ("train", "val")
     )
     generators = read_generators(BUNDLED_GENERATORS)
+    if options.method == "checkpoint":
+        predict = _grounding(checkpoint, options)
+    else:
+        predict = _baseline(options.method, donors, generators)
 
     def cases() -> Iterator[EvaluationCase]:
         for case in validation_cases(val, donors, generators, families):
             tile = case.tile
-            opt_final = predict(tile.name, case.opt_v2, tile.s1)
+            opt_final, draws = predict(tile.name, case.opt_v2, tile.s1)
             yield EvaluationCase(
-                tile.name, tile.group, case.family, tile.truth, case.opt_v2, opt_final
+                tile.name,
+                tile.group,
+                case.family,
+                tile.truth,
+                case.opt_v2,
+                opt_final,
+                tile.s1,
+                draws,
             )
             on_tile()
 
-    return evaluate_cases(cases())
+    return evaluate_cases(cases(), checkpoint.grounding_reference)
 
 
-def _grounding(
-    options: GroundingOptions,
-) -> Callable[[str, np.ndarray, np.ndarray], np.ndarray]:
-    predictor = Predictor(load_checkpoint(options.checkpoint), options.device)
+def _grounding(checkpoint: Checkpoint, options: GroundingOptions) -> Grounding:
+    predictor = Predictor(checkpoint, options.device)
 
-    def ground_tile(name: str, opt_v2: np.ndarray, s1: np.ndarray) -> np.ndarray:
+    def ground_tile(name: str, opt_v2: np.ndarray, s1: np.ndarray) -> Grounded:
         prediction = predictor.predict(
             torch.from_numpy(opt_v2)[None],
             torch.from_numpy(s1)[None],
             [name],
             timesteps=options.timesteps,
             seed=options.seed,
+            samples=options.samples,
         )
-        return np.asarray(prediction.opt_final[0].numpy())
+        draws = None
+        if prediction.mean is not None and prediction.std is not None:
+            draws = prediction.mean[0].numpy(), prediction.std[0].numpy()
+        return prediction.opt_final[0].numpy(), draws
 
     return ground_tile
+
+
+def _baseline(
+    method: str, train: Sequence[TrainingTile], generators: Sequence[RadarGenerator]
+) -> Grounding:
+    """A baseline in the checkpoint's place; a regression is fitted to the training tiles."""
+    if method == "smoothed":
+        return lambda _name, opt_v2, _s1: (smoothed(opt_v2), None)
+    folds = fold_of(train)
+    regression = PixelRegression.fit(
+        (surrogate_tile(family, tile, train, generated), tile.s1, tile.truth)
+        for tile in train
+        for generated in [draw_for_tile(generators[folds[tile.group]], tile, N_DRAWS)]
+        for family in _REGRESSION_FAMILIES
+    )
+    return lambda _name, opt_v2, s1: (regression(opt_v2, s1), None)
 
 
 def _with_truth(opt_v2: Collection[str], truths: Collection[str], truth_dir: Path) -> list[str]:

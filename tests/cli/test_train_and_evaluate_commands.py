@@ -65,12 +65,45 @@ def test_perfect_outputs_are_seen_in_table_and_csv(
     assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
 
 
+def test_parquet_holds_the_table_of_the_csv(tiles: Path, checkpoint: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    files = ["--csv", f"{tmp_path}/t.csv", "--parquet", f"{tmp_path}/t.parquet"]
+    assert run(["evaluate", *folders, *files]) == 0
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    found = parquet.read_table(tmp_path / "t.parquet").to_pylist()
+    assert [row["tile"] for row in found] == [row["tile"] for row in rows]
+    assert [row["opt_final_psnr"] for row in found] == [
+        float(row["opt_final_psnr"]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("method", ["checkpoint", "smoothed", "regression"])
+def test_a_method_is_judged_on_held_out_scenes(
+    method: str, tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth").rename(tiles / "s2_truth")
+    (tiles / "opt_v2").rename(tmp_path / "stage2")
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
+    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--family", "blurred"]
+    arguments += ["--method", method, "--checkpoint", str(checkpoint), "--samples", "2"]
+    assert run(["evaluate", *arguments, "--json"]) == 0
+    (family,) = check_document(capsys.readouterr().out, "evaluate")["families"]
+    assert (family["family"], family["n_tiles"]) == ("blurred", 1)
+    assert (family["draws"] is not None) == (method == "checkpoint")
+    gain = family["metrics"]["psnr"]["difference"]
+    assert {"checkpoint": abs(gain) < 1e-3, "smoothed": gain < 0, "regression": gain != 0}[method]
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
         (["evaluate"], 2, "--truth-dir is missing"),
         (["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"], 2, "nothing to compare"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),
+        (["evaluate", "--data-dir", "x", "--split-file", "y", "--method", "z"], 2, "method 'z'"),
         (["train", "--data-dir", "x", "--split-file", "y"], 2, "--output-dir is missing"),
         (["train", "--batch-size", "0"], 2, "--batch-size is 0"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from axion_stage3.statistics.grounding import GroundingReference
 from axion_stage3.statistics.image_quality import psnr
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.evaluation import PSNR_CEILING_DB, EvaluationCase, evaluate_cases
@@ -47,3 +48,43 @@ def test_a_perfect_tile_counts_as_the_ceiling() -> None:
     perfect = EvaluationCase("t.npz", "a", "given", tile.truth, tile.opt_v2, tile.truth)
     (family,) = evaluate_cases([perfect]).families
     assert family.metrics["psnr"].opt_final == PSNR_CEILING_DB
+
+
+def test_draws_are_judged_by_how_often_the_truth_lies_within_their_spread() -> None:
+    tile = make_tile(0, 32)
+    random = np.random.default_rng(0)
+    std = np.full_like(tile.truth, 0.01)
+    mean = tile.truth + random.normal(0, 0.01, tile.truth.shape).astype(np.float32)
+    honest = EvaluationCase("t.npz", "a", "given", tile.truth, tile.opt_v2, mean, draws=(mean, std))
+    (family,) = evaluate_cases([honest]).families
+    assert family.draws is not None
+    for k, share in ((1, 0.683), (2, 0.954), (3, 0.997)):
+        assert family.draws[f"within_{k}_std"] == pytest.approx(share, abs=0.02)
+    assert family.draws["psnr_of_mean"] == pytest.approx(psnr(mean, tile.truth))
+
+
+def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> None:
+    tiles = [make_tile(seed, 64) for seed in range(6)]
+    reference = GroundingReference.from_pairs([(tile.truth, tile.s1) for tile in tiles])
+    random = np.random.default_rng(0)
+    cases = [
+        EvaluationCase(
+            f"{k}.npz",
+            f"{k}",
+            "given",
+            tile.truth,
+            random.permutation(tile.truth.reshape(4, -1), axis=1).reshape(tile.truth.shape),
+            tile.truth,
+            tile.s1,
+        )
+        for k, tile in enumerate(tiles)
+    ]
+    evaluation = evaluate_cases(cases, reference)
+    (family,) = evaluation.families
+    assert family.grounding_accuracy == 1.0
+    assert family.metrics["grounding"].groups_improved == 1.0
+    for tile in evaluation.tiles:
+        assert tile.opt_final["grounding"] == tile.truth_grounding
+    (without,) = evaluate_cases(cases).families
+    assert without.grounding_accuracy is None
+    assert "grounding" not in without.metrics

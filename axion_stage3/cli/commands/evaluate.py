@@ -13,11 +13,14 @@ def evaluate(
     data_dir: training_options.DataDir = None,
     split_file: training_options.SplitFile = None,
     family: training_options.Families = None,
+    method: training_options.Method = None,
     checkpoint: options.Checkpoint = None,
     timesteps: options.Timesteps = None,
     seed: options.Seed = None,
+    samples: options.Samples = None,
     device: options.Device = None,
     csv_file: training_options.Csv = None,
+    parquet_file: training_options.Parquet = None,
     quiet: options.Quiet = False,
     json_document: options.Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def evaluate(
 
       axion-stage3 evaluate --truth-dir truth/ --opt-v2-dir stage2/ --opt-final-dir outputs/
     """
-    from axion_stage3.cli.evaluation_report import evaluation_table, write_csv
+    from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.training_report import required
     from axion_stage3.training.evaluation_run import (
@@ -42,7 +45,14 @@ def evaluate(
     from axion_stage3.training.surrogate_families import FAMILIES
 
     output = Output(is_quiet=quiet or json_document)
-    how = GroundingOptions(checkpoint, timesteps, seed or 0, device or "auto")
+    how = GroundingOptions(
+        method=method or "checkpoint",
+        checkpoint=checkpoint,
+        timesteps=timesteps,
+        seed=seed or 0,
+        samples=samples or 1,
+        device=device or "auto",
+    )
     if data_dir is not None:
         result = evaluate_surrogates(
             data_dir=data_dir,
@@ -61,6 +71,8 @@ def evaluate(
         )
     if csv_file is not None:
         write_csv(result, csv_file)
+    if parquet_file is not None:
+        write_parquet(result, parquet_file)
     if json_document:
         output.document(result.as_document())
     else:
