@@ -173,11 +173,13 @@ FORMATS: Final[dict[str, type[ReportFormat]]] = {
 
 def _group(count: FindingCount) -> Iterator[str]:
     yield f"{count.id} {_severity(count)}: {count.title} ({counted(count.n_tiles, 'tile')})"
-    for example in count.examples:
-        yield from indented(f"{example.tile}: {example.subject}: {example.message}", 2, 4)
-    if count.n_tiles > len(count.examples):
-        yield f"  ... and {count.n_tiles - len(count.examples):,} more; --format csv lists all"
-    yield from indented(f"-> {count.advice}", 2, 5)
+    for remedy in count.remedies:
+        for example in remedy.examples:
+            yield from indented(f"{example.tile}: {example.subject}: {example.message}", 2, 4)
+        if remedy.n_tiles > len(remedy.examples):
+            n_more = remedy.n_tiles - len(remedy.examples)
+            yield f"  ... and {n_more:,} more; --format csv lists all"
+        yield from indented(f"-> {remedy.advice}", 2, 5)
 
 
 def _severity(count: FindingCount, width: int = 0) -> str:

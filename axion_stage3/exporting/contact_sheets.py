@@ -39,13 +39,14 @@ _PX_PER_LETTER: Final = 8.6
 _POINTS_PER_PX: Final = 72 / DOTS_PER_INCH
 
 
-def contact_sheet(tiles: Sequence[SheetTile], *, title: str) -> bytes:
+def contact_sheet(tiles: Sequence[SheetTile], *, title: str, note: str = "") -> bytes:
     """Draw a page of tiles.
 
     Args:
-        tiles: 1 to `TILES_PER_SHEET` tiles, all with equally many pictures; the captions of the
-            first tile's pictures stand at the head of each column.
+        tiles: 1 to `TILES_PER_SHEET` tiles. Pictures of one caption stand below each other; where
+            a tile has none, its place stays empty.
         title: Heading.
+        note: Stands at the right of the heading.
 
     Returns:
         A PNG file.
@@ -56,7 +57,8 @@ def contact_sheet(tiles: Sequence[SheetTile], *, title: str) -> bytes:
     """
     if not 1 <= len(tiles) <= TILES_PER_SHEET:
         raise UsageError(f"A sheet holds 1 to {TILES_PER_SHEET} tiles, not {len(tiles)}.")
-    n_pictures = max(len(pictures) for _, pictures, _ in tiles)
+    captions = _captions(tiles)
+    n_pictures = len(captions)
     cell_width = n_pictures * PICTURE_PX + (n_pictures - 1) * _GAP_PX
     cell_height = PICTURE_PX + _CAPTION_PX
     n_columns = min(len(tiles), _N_COLUMNS)
@@ -70,23 +72,32 @@ def contact_sheet(tiles: Sequence[SheetTile], *, title: str) -> bytes:
         axes.set_axis_off()
         n_letters = int((width - 2 * _MARGIN_PX) / (1.6 * _PX_PER_LETTER))
         _write(axes, _MARGIN_PX, _MARGIN_PX, shortened(printable(title), n_letters), 22, "bold")
-        for place, (name, pictures, note) in enumerate(tiles):
+        right = width - _MARGIN_PX
+        _write(axes, right, _MARGIN_PX, note, 13, colour=FAINT_INK, aligned="right")
+        for place, (name, pictures, caption) in enumerate(tiles):
             row, column = divmod(place, n_columns)
             left = _MARGIN_PX + column * (cell_width + _COLUMN_GAP_PX)
             top = _MARGIN_PX + _HEAD_PX + row * cell_height
-            for index, picture in enumerate(pictures):
-                at = left + index * (PICTURE_PX + _GAP_PX)
-                _paste(canvas, picture.image, top, at)
+            places = [left + index * (PICTURE_PX + _GAP_PX) for index in range(n_pictures)]
+            for picture in pictures:
+                _paste(canvas, picture.image, top, places[captions.index(picture.caption)])
+            for at, head in zip(places, captions, strict=True):
                 if row == 0:
-                    _write(axes, at, top - 5, picture.caption, 13, colour=FAINT_INK)
+                    _write(axes, at, top - 5, head, 13, colour=FAINT_INK)
             below = top + PICTURE_PX
             words = shortened(printable(name), int(cell_width / _PX_PER_LETTER))
             _write(axes, left, below + 19, words, 14)
-            _write(axes, left, below + 36, note, 12.5, colour=FAINT_INK)
+            _write(axes, left, below + 36, caption, 12.5, colour=FAINT_INK)
         axes.imshow(canvas, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)
         return as_png(figure)
+
+
+def _captions(tiles: Sequence[SheetTile]) -> list[str]:
+    """The captions of all pictures, in the order of the tile that has most of them."""
+    by_number = sorted((pictures for _, pictures, _ in tiles), key=len, reverse=True)
+    return list(dict.fromkeys(picture.caption for pictures in by_number for picture in pictures))
 
 
 def _paste(canvas: Rgb, image: Rgb, top: int, left: int) -> None:
@@ -102,7 +113,7 @@ def _paste(canvas: Rgb, image: Rgb, top: int, left: int) -> None:
 
 def _write(
     axes: Any, left: float, base: float, text: str, px: float, weight: str = "normal",
-    *, colour: str = INK,
+    *, colour: str = INK, aligned: str = "left",
 ) -> None:  # fmt: skip
     axes.text(
         left,
@@ -112,4 +123,5 @@ def _write(
         fontweight=weight,
         color=colour,
         verticalalignment="baseline",
+        horizontalalignment=aligned,
     )

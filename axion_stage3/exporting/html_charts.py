@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -40,18 +41,27 @@ def histogram_chart(label: str, values: NDArray[np.float64]) -> str:
     )
     middle = (median - low) / (high - low) * _WIDTH
     beyond = f"{counted(bins.n_beyond, 'tile')} beyond" if bins.n_beyond else ""
-    spoken = f"{label}: from {low:.3g} to {high:.3g}, median {median:.3g}; {beyond}"
+    start, centre, end = axis_labels(low, median, high)
+    spoken = f"{label}: from {start} to {end}, median {centre}; {beyond}"
     return (
         f'<figure class="chart"><figcaption>{escaped(label)}</figcaption>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escaped(spoken)}">'
         f'<path class="bars" d="M0 {_HEIGHT}{steps}V{_HEIGHT}Z"/>'
         f'<path class="median" d="M{middle:.1f} 0V{_HEIGHT}"/></svg>'
-        f'<p class="axis"><span>{low:.2f}</span>'
-        f'<span class="middle">median {median:.3g}</span><span>{high:.2f}</span></p>'
+        f'<p class="axis"><span>{start}</span>'
+        f'<span class="middle">median {centre}</span><span>{end}</span></p>'
         f'<p class="axis">{beyond}</p>'
         "</figure>"
     )
+
+
+def axis_labels(low: float, middle: float, high: float) -> tuple[str, str, str]:
+    """Write three numbers of an axis with as many decimals as tell its ends apart."""
+    span = high - low
+    n_decimals = 2 if span <= 0 else min(max(2 - math.floor(math.log10(span)), 2), 8)
+    low, middle, high = (round(number, n_decimals) + 0.0 for number in (low, middle, high))
+    return f"{low:.{n_decimals}f}", f"{middle:.{n_decimals}f}", f"{high:.{n_decimals}f}"
 
 
 def shares_chart(seconds: Mapping[str, float]) -> str:

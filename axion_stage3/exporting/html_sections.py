@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from axion_stage3.exporting.html_charts import histogram_chart, shares_chart
 from axion_stage3.exporting.html_text import escaped, facts, section, table
 from axion_stage3.exporting.png import data_uri
-from axion_stage3.exporting.run_pictures import CHANGE_SHOWN
 from axion_stage3.exporting.statistics_plots import HISTOGRAM_FIELDS
 from axion_stage3.exporting.wording import counted, decimal
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from axion_stage3.exporting.report_content import PicturedTile, RunReport
-    from axion_stage3.inspection.validation_summary import FindingCount
+    from axion_stage3.inspection.validation_summary import FindingCount, FindingRemedy
 
 MOST_ROWS: Final = 5000
 """Tiles that the table lists; a page with more could hardly be scrolled."""
@@ -107,7 +106,8 @@ def galleries(report: RunReport) -> str:
     note = (
         '<p class="note">Optical pictures of one tile share one stretch. '
         "S1: VV magenta, VH green. Change: mean over the bands of |opt_final - opt_v2|, "
-        f'<span class="ramp" aria-hidden="true"></span> 0 to {CHANGE_SHOWN:g} reflectance.</p>'
+        '<span class="ramp" aria-hidden="true"></span> '
+        f"0 to {report.brightest_change:g} reflectance.</p>"
     )
     blocks = [
         f"<h3>{escaped(gallery.title)}</h3><p>{escaped(gallery.explanation)}</p>"
@@ -154,7 +154,7 @@ def all_tiles(report: RunReport) -> str:
     n_more = len(names) - sum(1 for row in rows if row[1] == "written")
     note = (
         f"<p>{counted(n_more, 'tile')} with less change left out; "
-        "<code>tile_statistics.json</code> has them all.</p>"
+        "<code>tile_statistics.json</code> (or <code>.jsonl</code>) has them all.</p>"
     )
     controls = (
         '<div class="controls" id="tile-controls" hidden>'
@@ -234,19 +234,24 @@ def _hint(hint: str) -> str:
 
 
 def _finding(count: FindingCount) -> str:
-    examples = "".join(
-        f"<li><b>{escaped(example.tile)}</b> {escaped(example.message)}</li>"
-        for example in count.examples
-    )
-    n_more = count.n_tiles - len(count.examples)
-    more = f"<li>and {n_more:,} more</li>" if n_more > 0 else ""
+    remedies = "".join(map(_remedy, count.remedies))
     severity = escaped(count.severity)
     return (
         f'<details class="finding"><summary><span class="badge {severity}">{severity}</span> '
         f"<code>{escaped(count.id)}</code> {escaped(count.title)} "
         f'<span class="count">{counted(count.n_tiles, "tile")}</span></summary>'
-        f"<p>{escaped(count.advice)}</p><ul>{examples}{more}</ul></details>"
+        f"{remedies}</details>"
     )
+
+
+def _remedy(remedy: FindingRemedy) -> str:
+    examples = "".join(
+        f"<li><b>{escaped(example.tile)}</b> {escaped(example.message)}</li>"
+        for example in remedy.examples
+    )
+    n_more = remedy.n_tiles - len(remedy.examples)
+    more = f"<li>and {n_more:,} more</li>" if n_more > 0 else ""
+    return f"<p>{escaped(remedy.advice)}</p><ul>{examples}{more}</ul>"
 
 
 def _card(tile: PicturedTile) -> str:

@@ -10,6 +10,7 @@ from axion_stage3.errors import InputError, TileError
 from axion_stage3.exporting.run_pictures import (
     Picture,
     TruthScore,
+    brightest_change,
     load_truth,
     small_pictures,
     truth_score,
@@ -82,6 +83,7 @@ class RunReport:
         galleries: Tiles with pictures.
         scores: Distance to the truth by tile name; empty without truth.
         findings: What the checks found, the worst first; None if they were not run.
+        brightest_change: Change that has the brightest colour in the pictures, reflectance.
     """
 
     manifest: Mapping[str, Any]
@@ -90,6 +92,7 @@ class RunReport:
     galleries: tuple[Gallery, ...]
     scores: Mapping[str, TruthScore]
     findings: tuple[FindingCount, ...] | None
+    brightest_change: float
 
 
 def known_statistics(folder: RunFolder) -> RunStatistics:
@@ -165,6 +168,7 @@ def gather_report(
         galleries=tuple(gallery for gallery in pick.galleries() if gallery.tiles),
         scores=scores,
         findings=None if findings is None else tuple(findings),
+        brightest_change=pick.brightest,
     )
 
 
@@ -182,6 +186,8 @@ class _Picker:
         self._statistics = statistics
         self._truth_dir = truth_dir
         self._scores = scores
+        changes = statistics.table.columns.get("change_mean")
+        self.brightest = brightest_change(() if changes is None else changes.tolist())
         self._places = {name: place for place, name in enumerate(statistics.table.names)}
 
     def galleries(self) -> list[Gallery]:
@@ -236,7 +242,8 @@ class _Picker:
             truth = load_truth(self._folder, tile, self._truth_dir)
         except TileError as error:
             return PicturedTile(name, (), facts, error.message)
-        return PicturedTile(name, small_pictures(tile, truth, _PICTURE_PX), facts)
+        pictures = small_pictures(tile, truth, _PICTURE_PX, brightest=self.brightest)
+        return PicturedTile(name, pictures, facts)
 
     def _facts(self, name: str) -> tuple[tuple[str, float], ...]:
         row: Mapping[str, float | str] = {}

@@ -8,7 +8,7 @@ from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import TileError
 from axion_stage3.exporting.contact_sheets import PICTURE_PX, TILES_PER_SHEET, contact_sheet
 from axion_stage3.exporting.output_folder import make_folder
-from axion_stage3.exporting.run_pictures import load_truth, small_pictures
+from axion_stage3.exporting.run_pictures import brightest_change, load_truth, small_pictures
 from axion_stage3.exporting.tile_figures import run_tile_figure
 from axion_stage3.exporting.wording import decimal
 
@@ -85,27 +85,29 @@ class RunDrawing:
             OutputError: A file cannot be written.
         """
         paths = []
+        brightest = brightest_change(changes.values())
         n_sheets = -(-len(names) // TILES_PER_SHEET)
         with self._progress("Drawing contact sheets", len(names)) as shown:
             for number in range(1, n_sheets + 1):
                 cells: list[SheetTile] = []
                 for name in names[(number - 1) * TILES_PER_SHEET : number * TILES_PER_SHEET]:
-                    cells += self._cell(name, changes.get(name))
+                    cells += self._cell(name, changes.get(name), brightest)
                     shown.advance()
                 if cells:
+                    note = f"change: 0 to {brightest:g} reflectance, dark to bright"
                     title = f"{self._folder.output_dir}, sheet {number} of {n_sheets}"
                     path = self._target / f"sheet-{number:03d}.png"
-                    write_bytes(path, contact_sheet(cells, title=title))
+                    write_bytes(path, contact_sheet(cells, title=title, note=note))
                     paths.append(path)
         return paths
 
-    def _cell(self, name: str, change: float | None) -> list[SheetTile]:
+    def _cell(self, name: str, change: float | None, brightest: float) -> list[SheetTile]:
         """What a sheet shows of a tile; nothing if it cannot be read."""
         try:
             tile = self._folder.load(name)
         except TileError as error:
             self.undrawn[name] = error.message
             return []
-        pictures = small_pictures(tile, None, PICTURE_PX)
+        pictures = small_pictures(tile, None, PICTURE_PX, brightest=brightest)
         note = "" if change is None else f"mean change {decimal(change)}"
         return [(name, pictures, note)]

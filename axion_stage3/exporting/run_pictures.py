@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from axion_stage3.statistics.image_quality import rmse
 from axion_stage3.tiles.tile_loading import load_optical
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.composites import Rgb
     from axion_stage3.runs.run_folder import RunFolder, RunTile
 
-CHANGE_SHOWN: Final = 0.1
-"""Change, in reflectance, that has the brightest colour: the same for all tiles."""
+_CHANGE_STEPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""What the brightest colour of a change can stand for, in reflectance."""
+
+_BRIGHT_CHANGE: Final = 4.0
+"""Where a tile changed much it changed some times its mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,27 @@ def truth_score(tile: RunTile, truth: NDArray[np.float32]) -> TruthScore:
     return TruthScore(tile.name, rmse(tile.opt_final, truth), before)
 
 
+def brightest_change(changes: Iterable[float]) -> float:
+    """Choose the change that has the brightest colour, the same for all tiles of a run.
+
+    Args:
+        changes: Mean change of each tile, reflectance; those that are not finite are left out.
+
+    Returns:
+        Reflectance: a round number that nine of ten tiles make good use of.
+    """
+    known = [change for change in changes if math.isfinite(change)]
+    usual = float(np.percentile(known, 90)) if known else 0.0
+    wanted = _BRIGHT_CHANGE * usual
+    return next((step for step in _CHANGE_STEPS if step >= wanted), 1.0)
+
+
 def small_pictures(
-    tile: RunTile, truth: NDArray[np.float32] | None, longest_px: int
+    tile: RunTile,
+    truth: NDArray[np.float32] | None,
+    longest_px: int,
+    *,
+    brightest: float,
 ) -> tuple[Picture, ...]:
     """Show S1, opt_v2, opt_final, change and truth, as far as they are known.
 
@@ -95,6 +119,7 @@ def small_pictures(
         tile: The tile.
         truth: (4, H, W) reflectance, or None.
         longest_px: Longest side of each picture, in pixels.
+        brightest: Change that has the brightest colour, reflectance.
     """
     optical = {"opt_v2": tile.opt_v2, "opt_final": tile.opt_final, "truth": truth}
     views = {caption: view for caption, view in optical.items() if view is not None}
@@ -104,7 +129,7 @@ def small_pictures(
         images = {"S1": radar_composite(tile.s1), **images}
     if tile.opt_v2 is not None:
         change = np.abs(tile.opt_final - tile.opt_v2).mean(axis=0)
-        images["change"] = heat(change, CHANGE_SHOWN)
+        images["change"] = heat(change, brightest)
     order = ("S1", "opt_v2", "opt_final", "truth", "change")
     return tuple(
         Picture(caption, thumbnail(images[caption], longest_px))

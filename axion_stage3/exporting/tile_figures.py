@@ -40,9 +40,9 @@ _ONE_ROW: Final = 3
 """So few panels stand side by side."""
 
 _METRICS: Final = (
-    ("RMSE {:.4f}", rmse),
-    ("PSNR {:.2f} dB", psnr),
-    ("SSIM {:.3f}", ssim),
+    ("RMSE", "{:.4f}", rmse),
+    ("PSNR", "{:.2f} dB", psnr),
+    ("SSIM", "{:.3f}", ssim),
 )
 
 
@@ -102,9 +102,9 @@ def _numbers(tile: RunTile, truth: NDArray[np.float32] | None) -> list[str]:
     ]
     if truth is None:
         return numbers
-    for words, metric in _METRICS:
-        number = words.format(metric(tile.opt_final, truth))
+    for name, words, metric in _METRICS:
+        number = f"{name} {words.format(metric(tile.opt_final, truth))}"
         if tile.opt_v2 is not None:
-            number += f" (opt_v2 {metric(tile.opt_v2, truth):.4g})"
+            number += f" (opt_v2 {words.format(metric(tile.opt_v2, truth))})"
         numbers.append(number)
     return numbers

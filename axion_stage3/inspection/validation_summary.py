@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 N_EXAMPLES: Final = 5
+N_REMEDIES: Final = 6
+"""Different advice that is kept for one finding; what comes later is counted together."""
+
+_OTHER_ADVICE: Final = "Look at each of them with `axion-stage3 inspect-tile`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,28 @@ class FindingExample:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingRemedy:
+    """The tiles with one finding for which the same is to be done.
+
+    Attributes:
+        advice: What to do.
+        n_tiles: Number of tiles.
+        examples: The first of them.
+    """
+
+    advice: str
+    n_tiles: int
+    examples: tuple[FindingExample, ...]
+
+    def with_tile(self, example: FindingExample) -> FindingRemedy:
+        """The same with one tile more."""
+        examples = self.examples
+        if len(examples) < N_EXAMPLES:
+            examples = (*examples, example)
+        return FindingRemedy(self.advice, self.n_tiles + 1, examples)
+
+
+@dataclass(frozen=True, slots=True)
 class FindingCount:
     """How often one finding was made.
 
@@ -41,17 +67,15 @@ class FindingCount:
         id: Its stable id.
         severity: How much it matters.
         title: What is wrong.
-        advice: What to do, as said of the first tile.
         n_tiles: Number of tiles with it.
-        examples: The first tiles with it.
+        remedies: What to do, and for which tiles; most often the same for all.
     """
 
     id: str
     severity: SeverityWord
     title: str
-    advice: str
     n_tiles: int
-    examples: tuple[FindingExample, ...]
+    remedies: tuple[FindingRemedy, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +150,18 @@ class SummaryBuilder:
 
     def _count(self, key: tuple[str, SeverityWord], tile: str, record: FindingRecord) -> None:
         known = self._counts.get(key)
-        examples = known.examples if known else ()
-        if len(examples) < N_EXAMPLES:
-            examples = (*examples, FindingExample(tile, record.subject, record.message))
+        remedies = {each.advice: each for each in known.remedies} if known else {}
+        is_kept = record.advice in remedies or len(remedies) < N_REMEDIES
+        advice = record.advice if is_kept else _OTHER_ADVICE
+        remedy = remedies.get(advice, FindingRemedy(advice, 0, ()))
+        example = FindingExample(tile, record.subject, record.message)
+        remedies[advice] = remedy.with_tile(example)
         self._counts[key] = FindingCount(
             id=record.id,
             severity=record.severity,
             title=record.title,
-            advice=known.advice if known else record.advice,
             n_tiles=(known.n_tiles if known else 0) + 1,
-            examples=examples,
+            remedies=tuple(remedies.values()),
         )
 
     def summary(self) -> ValidationSummary:

@@ -135,7 +135,8 @@ def test_the_users_matplotlibrc_changes_nothing() -> None:
 
 
 def test_a_sheet_holds_so_many_tiles_and_no_more() -> None:
-    cell = ("a.npz", (Picture("opt_final", np.full((20, 20, 3), 90, np.uint8)),) * 2, "0.1")
+    image = np.full((20, 20, 3), 90, np.uint8)
+    cell = ("a.npz", (Picture("opt_v2", image), Picture("opt_final", image)), "0.1")
     full = pixels(contact_sheet([cell] * TILES_PER_SHEET, title="all"))
     assert full.shape[0] > full.shape[1]
     for n_tiles in (0, TILES_PER_SHEET + 1):
@@ -153,6 +154,23 @@ def test_pictures_of_other_sizes_fill_their_place_on_a_sheet() -> None:
     is_red = (np.abs(image - (250, 10, 10)).max(axis=-1) <= 2).sum()
     expected = 150 * 150 * (1 + 1 + 10 / 40 + 7 / 130)
     assert is_red == pytest.approx(expected, rel=0.05)
+
+
+def test_what_a_tile_lacks_leaves_its_place_empty_on_a_sheet() -> None:
+    colours = {"S1": (10, 10, 250), "opt_v2": (10, 250, 10), "opt_final": (250, 10, 10)}
+    pictures = [
+        Picture(caption, np.full((50, 50, 3), colour, np.uint8))
+        for caption, colour in colours.items()
+    ]
+    cells = [("a.npz", tuple(pictures[1:]), ""), *[("b.npz", tuple(pictures), "")] * 3]
+    image = pixels(contact_sheet(cells, title="gaps")).astype(int)
+
+    for caption, columns in (("S1", 3), ("opt_v2", 4), ("opt_final", 4)):
+        is_here = np.abs(image - colours[caption]).max(axis=-1) <= 2
+        assert is_here.sum() == pytest.approx(columns * 150 * 150, rel=0.02)
+        (first_row,) = np.nonzero(is_here[:300].any(axis=0))
+        (second_row,) = np.nonzero(is_here[300:].any(axis=0))
+        assert second_row.min() in first_row or caption == "S1"
 
 
 def test_statistics_without_the_fields_cannot_be_plotted() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from axion_stage3.exporting import html_sections
+from axion_stage3.exporting.html_charts import axis_labels
 from axion_stage3.exporting.html_report import report_html
 from axion_stage3.exporting.html_sections import duration
 from axion_stage3.exporting.report_content import (
@@ -20,7 +21,12 @@ from axion_stage3.exporting.report_content import (
     known_statistics,
     measure_against_truth,
 )
-from axion_stage3.inspection.validation_summary import FindingCount, FindingExample
+from axion_stage3.exporting.run_pictures import brightest_change
+from axion_stage3.inspection.validation_summary import (
+    FindingCount,
+    FindingExample,
+    FindingRemedy,
+)
 from axion_stage3.runs.run_folder import RunFolder
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'$x^2$ 名.npz"
@@ -177,16 +183,19 @@ def test_findings_are_shown_with_advice_and_examples(pictured_run: Path) -> None
         id="AX-T999",
         severity="warning",
         title=f"Something {SCRIPT}",
-        advice="Do that.",
-        n_tiles=7,
-        examples=(FindingExample(HOSTILE, "opt_v2", "Half of it."),),
+        n_tiles=8,
+        remedies=(
+            FindingRemedy("Do that.", 7, (FindingExample(HOSTILE, "opt_v2", "Half of it."),)),
+            FindingRemedy("Do this.", 1, (FindingExample("a.npz", "s1", "All of it."),)),
+        ),
     )
     page = Page(html_of(pictured_run, findings=[finding]))
     assert "AX-T999" in page.text("code")
-    assert "Do that." in page.text("p")
+    advice = page.text("p")
+    assert advice.index("Do that.") < advice.index("Do this.")
     assert HOSTILE in page.text("b")
     assert "and 6 more" in page.text("li")
-    assert "7 tiles" in page.text("span")
+    assert "8 tiles" in page.text("span")
     nothing = Page(html_of(pictured_run, findings=[]))
     assert "The checks found nothing." in nothing.text("p")
     unasked = Page(html_of(pictured_run, findings=None))
@@ -266,3 +275,32 @@ def test_equal_runs_give_equal_reports(pictured_run: Path) -> None:
 )
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "brightest"),
+    [
+        ([], 0.01),
+        ([0.0003, float("nan")], 0.01),
+        ([0.0035] * 12, 0.02),
+        ([0.01] * 19 + [0.9], 0.05),
+        ([0.3], 1.0),
+    ],
+)
+def test_changes_are_shown_on_the_scale_of_the_run(changes: list[float], brightest: float) -> None:
+    assert brightest_change(changes) == brightest
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [
+        ((0.02, 0.0363, 0.14), ("0.020", "0.036", "0.140")),
+        ((0.0002, 0.000282, 0.0011), ("0.000200", "0.000282", "0.001100")),
+        ((-20.0, -11.5, 3.0), ("-20.00", "-11.50", "3.00")),
+        ((0.5, 0.5, 0.5), ("0.50", "0.50", "0.50")),
+    ],
+)
+def test_an_axis_tells_its_ends_apart(
+    numbers: tuple[float, float, float], labels: tuple[str, str, str]
+) -> None:
+    assert axis_labels(*numbers) == labels

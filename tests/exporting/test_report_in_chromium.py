@@ -81,6 +81,21 @@ def test_it_opens_in_silence_and_fits(
     assert brightness < 60 if is_dark else brightness > 200
 
 
+def test_long_paths_are_broken_on_a_phone(
+    browser: Page, pictured_run: Path, tmp_path: Path
+) -> None:
+    output_dir = Path(shutil.copytree(pictured_run, tmp_path / "outputs"))
+    summary = output_dir / "inference_summary.json"
+    document = json.loads(summary.read_text())
+    document["failed_tiles"][0]["reason"] = f"{'very_long_folder/' * 9}tile.npz cannot be read."
+    document["failed_tiles"][0]["hint"] = "x" * 90
+    summary.write_text(json.dumps(document))
+    visualize_run(output_dir, into=tmp_path, parts={"report"}, with_findings=False)
+    browser.show_as(390)
+    browser.open(tmp_path / "report.html")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_every_picture_is_there(page: Page) -> None:
     pictures = page.evaluate(
         "[...document.images].map((image) => image.complete && image.naturalWidth > 0)"

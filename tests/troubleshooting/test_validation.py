@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,11 @@ from axion_stage3.errors import InputError, InputFolderError, TileError, UsageEr
 from axion_stage3.inspection.finding_record import TileFindings
 from axion_stage3.inspection.tile_checks import CheckOptions
 from axion_stage3.inspection.validation import MIN_PARALLEL_TILES, validate_inputs, validate_run
-from axion_stage3.inspection.validation_summary import FindingFilter, SummaryBuilder
+from axion_stage3.inspection.validation_summary import (
+    N_REMEDIES,
+    FindingFilter,
+    SummaryBuilder,
+)
 from axion_stage3.testing.tile_factories import write_pairs
 from axion_stage3.tiles.findings import Severity
 from axion_stage3.tiles.pairing import find_pairs
@@ -169,10 +174,35 @@ def test_summary_counts_tiles_once_and_keeps_few_examples(bench: Bench) -> None:
     summary = builder.summary()
 
     (count,) = summary.findings
-    assert (count.id, count.n_tiles, len(count.examples)) == ("AX-T020", 101, 5)
+    (remedy,) = count.remedies
+    assert (count.id, count.n_tiles) == ("AX-T020", 101)
+    assert (remedy.advice, remedy.n_tiles) == (result.findings[0].advice, 101)
+    assert [example.tile for example in remedy.examples] == [f"tile_{n}.npz" for n in range(5)]
     assert (summary.n_checked, summary.n_without_findings) == (101, 1)
     assert summary.n_tiles_by_worst == {"error": 101}
     assert summary.reaches(Severity.ERROR)
+
+
+def test_tiles_are_counted_by_what_is_to_be_done(bench: Bench) -> None:
+    bench.run(None)
+    ((finding,),) = (result.findings for result in validate_run(bench.output_dir))
+    builder = SummaryBuilder()
+    for number in range(100):
+        advice = f"Do {number % 10}." if number % 10 else finding.advice
+        builder.add(TileFindings(f"tile_{number}.npz", (replace(finding, advice=advice),)))
+
+    (count,) = builder.summary().findings
+
+    assert count.n_tiles == 100
+    assert [(each.advice, each.n_tiles) for each in count.remedies] == [
+        ("Give it tea.", 10),
+        *((f"Do {number}.", 10) for number in range(1, N_REMEDIES)),
+        ("Look at each of them with `axion-stage3 inspect-tile`.", 40),
+    ]
+    assert [example.tile for example in count.remedies[1].examples[:2]] == [
+        "tile_1.npz",
+        "tile_11.npz",
+    ]
 
 
 def test_filter_leaves_out_what_is_not_wanted(bench: Bench) -> None:
