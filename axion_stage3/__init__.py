@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig as InferenceConfig
     from axion_stage3.errors import AxionError as AxionError
+    from axion_stage3.exporting.run_export import export_run as export_run
     from axion_stage3.exporting.visualization import visualize_run as visualize_run
     from axion_stage3.inference.grounding_run import run_inference as run_inference
     from axion_stage3.inference.predictor import ground as ground
@@ -43,6 +44,7 @@ _HOMES = {
     "compare_runs": "runs.run_comparison",
     "evaluate_folders": "training.evaluation_run",
     "evaluate_surrogates": "training.evaluation_run",
+    "export_run": "exporting.run_export",
     "explain_findings": "inspection.explanation",
     "ground": "inference.predictor",
     "inspect_tile": "inspection.tile_inspection",
@@ -68,6 +70,7 @@ __all__ = [
     "evaluate_folders",
     "evaluate_surrogates",
     "explain_findings",
+    "export_run",
     "ground",
     "inspect_tile",
     "merge_run",

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "evaluate": "axion_stage3.cli.commands.evaluate",
     "stats": "axion_stage3.cli.commands.stats",
     "visualize": "axion_stage3.cli.commands.visualize",
+    "export": "axion_stage3.cli.commands.export",
     "validate": "axion_stage3.cli.commands.validate",
     "inspect-tile": "axion_stage3.cli.commands.inspect_tile",
     "explain": "axion_stage3.cli.commands.explain",

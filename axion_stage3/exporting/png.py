@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.composites import Rgb
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_EIGHT_BIT_RGB: Final = (8, 2, 0, 0, 0)
+_COLOUR_TYPES: Final = {3: 2, 4: 6}
 _PAETH: Final = 4
 _LEVEL: Final = 6
 
@@ -22,13 +22,13 @@ def png_bytes(image: Rgb) -> bytes:
     """Encode a picture (PNG specification, third edition; every line with the Paeth filter).
 
     Args:
-        image: (H, W, 3) uint8; both sides at least 1 px.
+        image: (H, W, 3) uint8, or (H, W, 4) with opacity last; both sides at least 1 px.
 
     Returns:
         A PNG file; equal pictures give equal bytes.
     """
-    height, width, _ = image.shape
-    pixels = np.zeros((height + 1, width + 1, 3), dtype=np.int16)
+    height, width, n_channels = image.shape
+    pixels = np.zeros((height + 1, width + 1, n_channels), dtype=np.int16)
     pixels[1:, 1:] = image
     here, left, above, corner = (
         pixels[1:, 1:], pixels[1:, :-1], pixels[:-1, 1:], pixels[:-1, :-1],
@@ -42,10 +42,10 @@ def png_bytes(image: Rgb) -> bytes:
         left,
         np.where(to_above <= to_corner, above, corner),
     )
-    lines = np.empty((height, 1 + 3 * width), dtype=np.uint8)
+    lines = np.empty((height, 1 + n_channels * width), dtype=np.uint8)
     lines[:, 0] = _PAETH
     lines[:, 1:] = (here - nearest).astype(np.uint8).reshape(height, -1)
-    header = struct.pack(">II5B", width, height, *_EIGHT_BIT_RGB)
+    header = struct.pack(">II5B", width, height, 8, _COLOUR_TYPES[n_channels], 0, 0, 0)
     body = zlib.compress(lines.tobytes(), _LEVEL)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 

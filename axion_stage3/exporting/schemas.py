@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from axion_stage3.benchmarking.benchmark_document import BENCHMARK_SCHEMA, BenchmarkDocument
+from axion_stage3.exporting.run_export import EXPORT_SCHEMA, Export
 from axion_stage3.exporting.visualization import VISUALIZATION_SCHEMA, Visualization
 from axion_stage3.inference.run_document import RUN_SCHEMA_VERSION, RunDocument
 from axion_stage3.inference.run_plan import PLAN_SCHEMA, RunPlan
@@ -48,6 +49,7 @@ DOCUMENTS: Final = {
     "evaluate": Document(EvaluationDocument, EVALUATION_SCHEMA_VERSION),
     "stats": Document(StatisticsDocument, STATISTICS_SCHEMA),
     "visualize": Document(Visualization, VISUALIZATION_SCHEMA),
+    "export": Document(Export, EXPORT_SCHEMA),
     "validate": Document(ValidationDocument, VALIDATION_SCHEMA_VERSION),
     "inspect-tile": Document(InspectionReport, INSPECTION_SCHEMA_VERSION),
     "explain": Document(ExplanationDocument, EXPLANATION_SCHEMA_VERSION),

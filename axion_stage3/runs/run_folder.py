@@ -18,6 +18,7 @@ from axion_stage3.errors import InputFolderError, TileReadError, TileShapeError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.summary import SUMMARY_NAME
+from axion_stage3.tiles.georeference import Georeference, read_georeference
 from axion_stage3.tiles.npz_reader import NpzArchive
 from axion_stage3.tiles.pairing import TilePair, find_tiles, name_fault
 from axion_stage3.tiles.tile_loading import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAVED_KEYS: Final = ("opt_v2", "s1", "opt_final_std")
+_MASK_KEY: Final = "valid_mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class RunTile:
         opt_v2: (4, H, W) float32, reflectance; None if its file is not known.
         s1: (2, H, W) float32, dB; None if its file is not known.
         opt_final_std: (4, H, W) float32, spread of the draws; None with a single draw.
+        valid_mask: (H, W) bool, False where input pixels had been filled; None if none were.
+        georeference: Where the tile lies; None if that is not known.
     """
 
     name: str
@@ -51,6 +55,8 @@ class RunTile:
     opt_v2: NDArray[np.float32] | None = None
     s1: NDArray[np.float32] | None = None
     opt_final_std: NDArray[np.float32] | None = None
+    valid_mask: NDArray[np.bool_] | None = None
+    georeference: Georeference | None = None
 
 
 class RunFolder:
@@ -150,11 +156,12 @@ class RunFolder:
             self._by_file_name[folder] = _lone_file_names(folder)
         return self._by_file_name[folder].get(name.rpartition("/")[2])
 
-    def load(self, name: str) -> RunTile:
+    def load(self, name: str, *, with_inputs: bool = True) -> RunTile:
         """Load a tile, and its inputs from the output file or else from the input folders.
 
         Args:
             name: The tile's name.
+            with_inputs: Whether inputs are looked for beyond the output file.
 
         Returns:
             The tile.
@@ -167,6 +174,8 @@ class RunFolder:
         opt_final = load_output(path)
         with NpzArchive(path) as archive:
             saved = archive.read([key for key in _SAVED_KEYS if key in archive.names])
+            mask = archive.read([_MASK_KEY])[_MASK_KEY] if _MASK_KEY in archive.names else None
+            georeference = read_georeference(archive, path)
         for key, array in saved.items():
             n_bands = 2 if key == "s1" else 4
             if array.shape != (n_bands, *opt_final.shape[1:]) or array.dtype.kind != "f":
@@ -176,13 +185,17 @@ class RunFolder:
                     path=path,
                     tile_name=name,
                 )
-        opt_v2, s1 = self._inputs(name, saved.get("opt_v2"), saved.get("s1"))
+        opt_v2, s1 = saved.get("opt_v2"), saved.get("s1")
+        if with_inputs:
+            opt_v2, s1 = self._inputs(name, opt_v2, s1)
         return RunTile(
             name,
             opt_final,
             opt_v2=_same_size(opt_v2, opt_final),
             s1=_same_size(s1, opt_final),
             opt_final_std=saved.get("opt_final_std"),
+            valid_mask=_as_mask(mask, opt_final),
+            georeference=georeference,
         )
 
     def _inputs(
@@ -252,6 +265,15 @@ def _same_size(
     if array is None or array.shape[1:] != opt_final.shape[1:]:
         return None
     return np.asarray(array, dtype=np.float32)
+
+
+def _as_mask(
+    stored: NDArray[Any] | None, opt_final: NDArray[np.float32]
+) -> NDArray[np.bool_] | None:
+    """The mask if it covers the output and leaves out a pixel."""
+    if stored is None or stored.shape != opt_final.shape[1:] or stored.all():
+        return None
+    return np.asarray(stored, dtype=np.bool_)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -57,14 +57,19 @@ class GeoreferenceTable:
         return len(self._by_name)
 
     def find(self, tile_name: str) -> Georeference | None:
-        """The georeference of a tile: by its whole name, else by a file name that is listed once.
+        """The georeference of a tile.
+
+        Names must be the same, folders included; but where one of the two is without a folder,
+        the file name decides, if the table has it once.
 
         Args:
             tile_name: The tile's name; its extension does not matter.
         """
         name = _stem(tile_name)
         if name not in self._by_name:
-            name = self._by_file_name.get(name.rpartition("/")[2]) or ""
+            folder, _, file_name = name.rpartition("/")
+            listed = self._by_file_name.get(file_name) or ""
+            name = "" if folder and "/" in listed else listed
         return self._by_name.get(name)
 
     def require_any(self, tile_names: Iterable[str]) -> None:

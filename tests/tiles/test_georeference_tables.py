@@ -59,15 +59,19 @@ def test_names(tmp_path: Path) -> None:
         {"tile": "y/a.npz", "crs": UTM, **elsewhere},
         {"tile": "z/b", "crs": UTM, **ORIGIN},
         {"tile": "c.tif", "crs": "", **ORIGIN},
+        {"tile": "d.tif", "crs": UTM, **ORIGIN},
     ]
     table = read_georeference_table(write(tmp_path / "t.csv", rows))
 
     assert table.find("x/a.npz") == PLACE
     assert table.find("b.npz") == PLACE  # the file name, since it is there once
     assert table.find("a.npz") is None  # there are two
+    assert table.find("other/b.npz") is None  # another folder
+    assert table.find("any/c.npz") is None
     assert table.find("c.npz") is None  # listed without a CRS
-    assert table.find("d.npz") is None
-    assert len(table) == 4
+    assert table.find("any/d.npz") == PLACE  # listed without a folder
+    assert table.find("e.npz") is None
+    assert len(table) == 5
 
 
 @pytest.mark.parametrize(

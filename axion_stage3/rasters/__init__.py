@@ -1,0 +1,1 @@
+"""Tiles as georeferenced rasters: reading and writing GeoTIFF (extra ``geo``)."""

@@ -1,0 +1,91 @@
+"""The one way to rasterio: the extra ``geo``, GeoTIFF alone, no network, no files on the side."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from axion_stage3.errors import MissingExtraError, TileReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DRIVER: Final = "GTiff"
+"""The only driver that files are opened with: others (VRT) can lead to other files and hosts."""
+
+_SETTINGS: Final[dict[str, Any]] = {
+    # A folder of a hundred thousand tiles is not listed again for each of them.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_CACHEMAX": 64 << 20,
+    "GTIFF_IMPLICIT_JPEG_OVR": "NO",
+}
+
+
+def require_rasterio(name: str = "rasterio") -> Any:
+    """Return rasterio, or one of its modules or companions of the extra ``geo``.
+
+    Args:
+        name: Such as ``rasterio.warp`` or ``pystac``.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"GeoTIFF, STAC and map quick looks need {name.partition('.')[0]}, which is not "
+            "installed.",
+            hint="pip install 'axion-stage3[geo]'",
+        ) from error
+
+
+@contextmanager
+def gdal_session() -> Iterator[Any]:
+    """Use rasterio under the project's settings; yields the module.
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+    """
+    rasterio = require_rasterio()
+    # What GDAL has to say reaches the caller as an exception; it does not write to the console.
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    # Set for good: catching warnings is not safe with threads, and who exports knows the place.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.Env(**_SETTINGS):
+        yield rasterio
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[Any]:
+    """Open a GeoTIFF for reading, within `gdal_session`.
+
+    Raises:
+        TileReadError: It cannot be read, or what is read from it is damaged.
+    """
+    rasterio = require_rasterio()
+    errors = (rasterio.errors.RasterioError, require_rasterio("rasterio._err").CPLE_BaseError)
+    try:
+        with rasterio.open(path, driver=DRIVER) as dataset:
+            yield dataset
+    except (*errors, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, TileReadError):
+            raise
+        raise TileReadError(
+            f"{path} cannot be read as GeoTIFF: {_reason(error)}.",
+            hint="Is the file complete, and a GeoTIFF?",
+            path=path,
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    if cause is not None and str(cause) not in text:
+        text += f" ({' '.join(str(cause).split())})"
+    return text.rstrip(".") or type(error).__name__
