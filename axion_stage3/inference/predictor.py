@@ -48,8 +48,8 @@ class Prediction:
     """
 
     opt_final: Tensor
-    std: Tensor | None
-    mean: Tensor | None
+    std: Tensor | None = None
+    mean: Tensor | None = None
 
 
 class Predictor:
@@ -135,7 +135,7 @@ class Predictor:
 
         with torch.inference_mode():
             parts = predict_in_windows(ground_window, height, width, window_px)
-        return Prediction(*parts) if samples > 1 else Prediction(parts[0], None, None)
+        return Prediction(*parts) if samples > 1 else Prediction(parts[0])
 
     def _ground(
         self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: _WindowNoise
