@@ -1,10 +1,18 @@
 """The grounding network: a heavy encoder once per tile, a light denoiser per step.
 
-    n(x)      = sign(x) sqrt|x|                        reflectance to network space, invertible
-    mean      = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
-    residual  = W highpass(x0 - mean) / scale          the detail that the mean could not know
-    opt_final = mean + highpass( scale * W^-1 residual )
+    n(x)       = sign(x) sqrt|x|                        reflectance to network space, invertible
+    mean       = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
+    correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2)) + leak_k * detail_k(s1))
+    residual   = W highpass(x0 - mean) / scale          the detail that the mean could not know
+    opt_final  = mean + highpass( scale * W^-1 residual )
 
+The correction is made of two parts: a free one, and gains on bands of detail that are there
+already (``trust`` below 0 takes detail away, above 0 sharpens; ``leak`` takes the radar's speckle
+out or puts its edges in). To judge how far detail is to be trusted is far easier to learn than to
+redraw it, and carries over to faults that were never seen. The
+gate, doubt / (doubt + 0.1), closes where nothing speaks against opt_v2: ``doubt`` is the predicted
+error of opt_v2, learned from its true error alone. (A gate that is trained by what it lets through
+closes early and stays closed.)
 ``scale`` is the predicted spread of the detail, near 0 where nothing speaks against opt_v2.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
@@ -25,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
-from axion_stage3.diffusion.highpass import highpass
+from axion_stage3.diffusion.highpass import BAND_SIGMAS_PX, detail_bands, highpass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +41,14 @@ if TYPE_CHECKING:
 _PACK = 2
 _STRIDE = 8
 _LOG_SCALE_RANGE = (-5.0, 2.0)
+_LOG_DOUBT_RANGE = (-6.0, 0.5)
+_HALF_OPEN_AT = 0.1
 _FEATURE_LIMIT = 6.0
+_BLOCK_GAIN = 0.5
 _NOISE_FREQUENCIES = 8
+_N_GAINS = 6 * len(BAND_SIGMAS_PX)
+"""Per band of detail: trust in visible and NIR; leak of VV and VH into visible and NIR."""
+
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -50,7 +64,7 @@ class NetworkConfig:
         denoiser_blocks: Residual blocks of the denoiser.
     """
 
-    widths: tuple[int, int, int] = (48, 96, 160)
+    widths: tuple[int, int, int] = (32, 64, 128)
     blocks: tuple[int, int, int, int, int] = (1, 2, 3, 2, 1)
     denoiser_width: int = 32
     denoiser_blocks: int = 2
@@ -65,11 +79,14 @@ class Encoding(NamedTuple):
 
     Attributes:
         mean: Minimum-error optical tile, (B, 4, H, W) float, reflectance.
+        doubt: Predicted error of opt_v2, (B, 1, H, W), > 0, in standard deviations of network
+            space.
         scale: Predicted spread of the whitened detail, (B, 1, H, W), > 0, reflectance.
         features: Condition of the denoiser, packed at half resolution.
     """
 
     mean: Tensor
+    doubt: Tensor
     scale: Tensor
     features: Tensor
 
@@ -134,24 +151,47 @@ class Encoder(nn.Module):
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up_fine = _blocks(fine, up_fine)
         self.correction = nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1)
+        self.gains = nn.Conv2d(middle, 1 + _N_GAINS, 3, padding=1)
         self.log_scale = nn.Conv2d(fine, _PACK**2, 3, padding=1)
         self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
-        for head in (self.correction, self.log_scale):
+        for head in (self.correction, self.gains, self.log_scale):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return correction (B, 4, y, x), log-scale (B, 1, y, x) and the denoiser's condition."""
+        _keep_variance(self)
+
+    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return correction (B, 4, y, x), doubt and gains (B, 25, y, x), log-scale (B, 1, y, x), condition."""
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
         coarse = self.bottom(self.to_coarse(middle))
         middle = self.up_middle(middle + self.from_coarse(coarse))
         fine = self.up_fine(fine + self.from_middle(middle))
         correction = F.pixel_shuffle(self.correction(fine), _PACK)
+        gains = F.interpolate(self.gains(middle), scale_factor=2.0 * _PACK, mode="bilinear")
         # The mean alone trains the encoder: the gradients of scale and detail are many times larger
         # and would leave it nothing to learn with.
         fine = fine.detach()
-        return correction, F.pixel_shuffle(self.log_scale(fine), _PACK), self.condition(fine)
+        log_scale = F.pixel_shuffle(self.log_scale(fine), _PACK)
+        return correction, gains, log_scale, self.condition(fine)
+
+
+def _keep_variance(encoder: nn.Module) -> None:
+    """Initialise convolutions so that features neither shrink nor grow on their way.
+
+    torch's default divides the variance by three in every layer: after a few, the coarse levels
+    have next to no say, and training takes several times as long to find that they matter.
+    """
+    for module in encoder.modules():
+        if isinstance(module, ResidualBlock):
+            nn.init.kaiming_normal_(module.first.weight, nonlinearity="linear")
+            nn.init.kaiming_normal_(module.second.weight, nonlinearity="linear")
+            module.second.weight.data.mul_(_BLOCK_GAIN)
+    for name in ("stem", "to_middle", "to_coarse"):
+        nn.init.kaiming_normal_(getattr(encoder, name).weight, nonlinearity="linear")
+    for name in ("from_coarse", "from_middle"):
+        weight = getattr(encoder, name).weight
+        nn.init.normal_(weight, std=weight.shape[0] ** -0.5)
 
 
 class ResidualDenoiser(nn.Module):
@@ -263,15 +303,16 @@ class GroundingNetwork(nn.Module):
             ],
             dim=1,
         ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
-        correction, log_scale, features = self.encoder(_pack(_pad(normalised)))
-        correction = correction[..., :height, :width].float() * _per_band(self.optical_std)
+        correction, gains, log_scale, features = self.encoder(_pack(_pad(normalised)))
+        gains = gains[..., :height, :width].float()
+        doubt = _bounded_exp(gains[:, :1], _LOG_DOUBT_RANGE)
+        correction = correction[..., :height, :width].float()
+        correction = correction + _weighted_detail(normalised, gains[:, 1:])
+        gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
+        correction = gate * correction * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
-        # Bounded by a sigmoid, not a clamp: its slope never vanishes, so a wild step can be undone.
-        lowest, highest = _LOG_SCALE_RANGE
-        scale = (
-            lowest + (highest - lowest) * log_scale[..., :height, :width].float().sigmoid()
-        ).exp()
-        return Encoding(mean, scale, features)
+        scale = _bounded_exp(log_scale[..., :height, :width].float(), _LOG_SCALE_RANGE)
+        return Encoding(mean, doubt, scale, features)
 
     def pack(self, residual: Tensor) -> Tensor:
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
@@ -291,6 +332,35 @@ class GroundingNetwork(nn.Module):
         height, width = encoding.mean.shape[-2:]
         residual = F.pixel_shuffle(packed_residual, _PACK)[..., :height, :width].float()
         return encoding.mean + highpass(_mix_bands(self.unwhitening, residual) * encoding.scale)
+
+
+def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:
+    # Bounded by a sigmoid, not a clamp: its slope never vanishes, so a wild step can be undone.
+    lowest, highest = log_range
+    return (lowest + (highest - lowest) * value.sigmoid()).exp()
+
+
+def _weighted_detail(normalised: Tensor, gains: Tensor) -> Tensor:
+    """Sum the bands of detail of (optical, radar), each times its gain.
+
+    Args:
+        normalised: (B, 6, H, W) optical and radar bands.
+        gains: (B, 24, H, W): for each band of detail trust (visible, NIR) and leak (VV to visible,
+            VH to visible, VV to NIR, VH to NIR).
+
+    Returns:
+        (B, 4, H, W).
+    """
+    with torch.autocast(normalised.device.type, enabled=False):
+        visible = torch.zeros_like(normalised[:, :3])
+        nir = torch.zeros_like(normalised[:, :1])
+        for detail, gain in zip(
+            detail_bands(normalised), gains.chunk(len(BAND_SIGMAS_PX), dim=1), strict=True
+        ):
+            leaks = gain[:, 2:] * detail[:, 4:].repeat(1, 2, 1, 1)
+            visible = visible + gain[:, :1] * detail[:, :3] + leaks[:, :2].sum(1, keepdim=True)
+            nir = nir + gain[:, 1:2] * detail[:, 3:4] + leaks[:, 2:].sum(1, keepdim=True)
+    return torch.cat([visible, nir], dim=1)
 
 
 def _per_band(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from axion_stage3.diffusion.denoiser import c_in, c_out, c_skip
 from axion_stage3.diffusion.network import to_network_space
@@ -13,11 +14,13 @@ from axion_stage3.diffusion.network import to_network_space
 if TYPE_CHECKING:
     from axion_stage3.diffusion.network import GroundingNetwork
 
-_CURVED_FLOOR, _LINEAR_FLOOR = 1e-5, 4e-6
+_CURVED_FLOOR, _LINEAR_FLOOR = 4e-6, 2e-6
+_DOUBT_WEIGHT = 0.01
 _SCALE_WEIGHT = 0.02
 _DETAIL_WEIGHT = 0.05
 _LOG_SIGMA_MEAN, _LOG_SIGMA_STD = -0.3, 1.2
 _LARGEST_RESIDUAL = 8.0
+_DOUBT_WINDOW_PX = 5
 _LAPLACE = (torch.pi / 2) ** 0.5
 
 
@@ -42,12 +45,14 @@ class Losses(NamedTuple):
 
     Attributes:
         mean: Error of the mean.
+        doubt: Negative log-likelihood of opt_v2's error under the predicted one.
         scale: Negative log-likelihood of the detail under the predicted spread.
         detail: Error of the denoiser; 0 while only the mean is trained.
         total: What is minimised.
     """
 
     mean: Tensor
+    doubt: Tensor
     scale: Tensor
     detail: Tensor
     total: Tensor
@@ -67,9 +72,10 @@ def grounding_losses(
             only.
     """
     encoding = network.encode(batch.opt_v2, batch.s1)
-    # Against what can be mended, not against the truth: faults that leave no mark have the mean 0,
-    # so they would add nothing to the gradient but noise, and far more of it than there is signal.
+    # Against what can be mended, not against the truth: casts of colour have the mean 0, so they
+    # would add nothing to the gradient but noise, and far more of it than there is signal.
     mean = mean_error(encoding.mean, batch.mendable)
+    doubt = _doubt_error(network, batch, encoding.doubt)
     with torch.no_grad():
         whitened = network.whitened_residual(
             batch.truth, encoding._replace(scale=torch.ones_like(encoding.scale))
@@ -81,8 +87,8 @@ def grounding_losses(
     if random is not None:
         residual = (whitened / encoding.scale.detach()).clamp(-_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
         detail = _denoising_error(network, residual, encoding.features, random)
-    total = mean + _SCALE_WEIGHT * scale + _DETAIL_WEIGHT * detail
-    return Losses(mean, scale, detail, total)
+    total = mean + _DOUBT_WEIGHT * doubt + _SCALE_WEIGHT * scale + _DETAIL_WEIGHT * detail
+    return Losses(mean, doubt, scale, detail, total)
 
 
 def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -95,6 +101,16 @@ def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
     # The square root's slope is unbounded at 0; dark pixels are held off it.
     curved = to_network_space(estimate.clamp_min(1e-4)) - to_network_space(truth.clamp_min(1e-4))
     return _root(curved, _CURVED_FLOOR) + 2.0 * _root(estimate - truth, _LINEAR_FLOOR)
+
+
+def _doubt_error(network: GroundingNetwork, batch: TrainingBatch, doubt: Tensor) -> Tensor:
+    """Laplace's negative log-likelihood of the error of opt_v2 around each pixel."""
+    with torch.no_grad():
+        error = to_network_space(batch.opt_v2) - to_network_space(batch.mendable)
+        error = (error / network.optical_std[:, None, None]).abs().mean(dim=1, keepdim=True)
+        padding = _DOUBT_WINDOW_PX // 2
+        error = avg_pool2d(error, _DOUBT_WINDOW_PX, 1, padding, count_include_pad=False)
+    return (error / doubt + doubt.log()).mean()
 
 
 def _root(error: Tensor, floor: float) -> Tensor:

@@ -85,8 +85,8 @@ def borrowed_detail(
 def generated_scene(
     x: Tensor, scene: SurrogateScene, strength: Tensor, random: torch.Generator
 ) -> Tensor:
-    """The generator's tile at every frequency, its mean colour moved towards the truth."""
-    offset = (scene.truth - scene.generated).mean(dim=(2, 3), keepdim=True)
+    """The generator's tile at every frequency, its mean colour moved towards the tile's."""
+    offset = (x - scene.generated).mean(dim=(2, 3), keepdim=True)
     share = _wide(uniform(tuple(strength.shape), 0.5, 1.0, random))
     return x + _wide(strength) * (scene.generated + share * offset - x)
 
@@ -256,24 +256,19 @@ def coloured_noise(
 
 
 UNTRACEABLE_FAULTS: Final[dict[str, Fault]] = {
-    fault.__name__: fault
-    for fault in (
-        generated_scene,
-        replaced_regions,
-        moved_edges,
-        misregistered,
-        tone_curve,
-        uneven_cast,
-        colour_cast,
-    )
+    fault.__name__: fault for fault in (tone_curve, uneven_cast, colour_cast)
 }
-"""Faults that leave no mark by which the truth could be told: what is there might well be true."""
+"""Faults of colour and contrast: nothing tells them from other light or another surface."""
 
 TRACEABLE_FAULTS: Final[dict[str, Fault]] = {
     fault.__name__: fault
     for fault in (
+        generated_scene,
+        replaced_regions,
         invented_detail,
         borrowed_detail,
+        moved_edges,
+        misregistered,
         over_smoothing,
         missing_edges,
         coarse_grid,
@@ -283,7 +278,7 @@ TRACEABLE_FAULTS: Final[dict[str, Fault]] = {
         coloured_noise,
     )
 }
-"""Faults that leave a mark, in the tile or against the radar, by which they can be mended."""
+"""Faults of what is where: they leave a mark, in the tile or against the radar."""
 
 FAULTS: Final[dict[str, Fault]] = UNTRACEABLE_FAULTS | TRACEABLE_FAULTS
 """Every fault by name, in the order in which they are applied."""

@@ -25,7 +25,12 @@ from axion_stage3.training.random_fields import (
     smooth_field,
     uniform,
 )
-from axion_stage3.training.stage2_surrogates import FAULTS, SurrogateScene, apply_faults
+from axion_stage3.training.stage2_surrogates import (
+    FAULTS,
+    UNTRACEABLE_FAULTS,
+    SurrogateScene,
+    apply_faults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +42,8 @@ _PATCH_PX: Final = 16
 _STRIDE_PX: Final = 8
 _N_NEAREST: Final = 8
 _MOST_PATCHES: Final = 4000
+_CAST: Final = 0.5
+"""Casts of colour at half strength: Stage 2 is right in the low frequencies, or nearly so."""
 
 
 def _only(name: str, strength: float) -> Callable[[torch.Generator], dict[str, Tensor]]:
@@ -53,14 +60,14 @@ def _several(
             is_on = float(uniform((1,), 0.0, 1.0, random)) < switch_on
             share = uniform((1,), 0.5, 1.0, random)
             if is_on or name in always:
-                chosen[name] = severity * share
+                chosen[name] = severity * share * (_CAST if name in UNTRACEABLE_FAULTS else 1.0)
         return chosen
 
     return strengths
 
 
 _RECIPES: Final[dict[str, Callable[[torch.Generator], dict[str, Tensor]]]] = {
-    "hard": _several(0.45, 0.85, 0.3, ("invented_detail", "colour_cast")),
+    "hard": _several(0.6, 1.0, 0.45, ("invented_detail", "colour_cast")),
     "mixed": _several(0.0, 1.0, 0.22, ("invented_detail",)),
     "mild": _several(0.02, 0.12, 0.25, ("invented_detail",)),
     "generator": _only("generated_scene", 1.0),

@@ -252,6 +252,7 @@ class Trainer:
         )
 
     def _document(self) -> dict[str, Any]:
+        reference = self.material.grounding_reference
         return {
             "timesteps": self.config.timesteps,
             "schedule": {"sigma_max": 2.5, "sigma_min": 0.05, "rho": 5.0},
@@ -261,6 +262,7 @@ class Trainer:
             "steps": self.step,
             "training": self.config.model_dump(mode="json"),
             "training_range": self.material.value_ranges,
+            "grounding_reference": None if reference is None else reference.to_json(),
         }
 
     def _log(self, entry: dict[str, object]) -> None:

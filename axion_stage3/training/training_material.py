@@ -12,6 +12,7 @@ import torch
 from axion_stage3.diffusion.highpass import highpass
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
 from axion_stage3.errors import InputError
+from axion_stage3.statistics.grounding import GroundingReference
 from axion_stage3.training.dataset import (
     TileSet,
     TrainingTile,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from axion_stage3.training.trainer import TrainingObserver
     from axion_stage3.training.training_config import TrainingConfig
 
-VALIDATION_FAMILIES = ("hard", "mixed", "mild", "truth")
+VALIDATION_FAMILIES = ("hard", "generator", "mixed", "mild", "truth")
 _BATCHES_FOR_CONSTANTS = 24
 _GENERATOR_CROP_PX = 64
 
@@ -52,6 +53,8 @@ class TrainingMaterial:
         device: Where training runs.
         precision: ``fp32`` or ``bf16``.
         value_ranges: Percentiles of each band over the training tiles.
+        grounding_reference: How far true training pairs agree with their radar; None if too few of
+            them are large enough to tell.
     """
 
     tiles: TileSet
@@ -59,6 +62,7 @@ class TrainingMaterial:
     device: torch.device
     precision: str
     value_ranges: dict[str, list[float]]
+    grounding_reference: GroundingReference | None
 
     def autocast(self) -> torch.autocast:
         """Return a new mixed-precision context."""
@@ -113,6 +117,7 @@ def prepare_material(
         device=device,
         precision=config.precision,
         value_ranges=_value_ranges(train),
+        grounding_reference=_grounding_reference(train),
     )
 
 
@@ -176,6 +181,13 @@ def _generators(
     write_generators(generators, path)
     # Read back, so that a resumed run works with the very same (half precision) weights.
     return read_generators(path, device)
+
+
+def _grounding_reference(tiles: Sequence[TrainingTile]) -> GroundingReference | None:
+    try:
+        return GroundingReference.from_pairs((tile.truth, tile.s1) for tile in tiles)
+    except InputError:
+        return None
 
 
 def _value_ranges(tiles: Sequence[TrainingTile]) -> dict[str, list[float]]:

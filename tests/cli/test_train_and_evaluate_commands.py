@@ -131,7 +131,7 @@ def test_training_a_checkpoint_and_using_it(
     assert run(["train", *arguments, "--json"]) == 0
     document = check_document(capsys.readouterr().out, "train")
     assert document["steps"] == 2
-    assert set(document["validation"]) == {"hard", "mixed", "mild", "truth"}
+    assert set(document["validation"]) == {"hard", "generator", "mixed", "mild", "truth"}
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
     used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]
     assert run(["evaluate", *used, "--timesteps", "1"]) == 0

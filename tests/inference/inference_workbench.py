@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TINY = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
 
 
-def lively_network(seed: int = 0, strength: float = 0.02) -> GroundingNetwork:
+def lively_network(seed: int = 0, strength: float = 0.01) -> GroundingNetwork:
     """A tiny network whose output layers are not zero, so that it changes tiles."""
     torch.manual_seed(seed)
     network = GroundingNetwork(TINY)
