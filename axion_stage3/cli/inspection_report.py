@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from axion_stage3.exporting.wording import counted, printable, shortened
+from axion_stage3.exporting.wording import counted, decimal, printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +23,9 @@ SEVERITY_COLOURS: Final = {"info": "blue", "warning": "yellow", "error": "red"}
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _KEY_WIDTH: Final = 20
 _UNITS: Final = {"opt_v2": "reflectance", "s1": "dB", "opt_final": "reflectance"}
+_PLAIN_BELOW: Final = 100
+_WHOLE_BELOW: Final = 100_000
+_SHOWN_SECONDS: Final = 0.005
 _LEVELS: Final = ("min", "5%", "median", "mean", "95%", "max", "std")
 
 
@@ -110,7 +113,9 @@ def _bars(histogram: Histogram | None) -> str:
 def _level(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if 0.001 <= abs(value) < 100 or value == 0 else f"{value:.3g}"
+    if abs(value) < _PLAIN_BELOW:
+        return decimal(value)
+    return f"{value:.1f}" if abs(value) < _WHOLE_BELOW else f"{value:.3g}"
 
 
 def _findings(findings: Iterable[FindingRecord]) -> Iterator[str]:
@@ -134,7 +139,11 @@ def _run(run: RunStory) -> Iterator[str]:
     else:
         outcome = run.outcome
         phase = f" in the phase {outcome.phase}" if outcome.phase else ""
-        stages = ", ".join(f"{name} {s:.2f} s" for name, s in outcome.stage_seconds.items())
+        stages = ", ".join(
+            f"{name.replace('_', ' ')} {seconds:.2f} s"
+            for name, seconds in outcome.stage_seconds.items()
+            if seconds >= _SHOWN_SECONDS
+        )
         spent = f"after {outcome.seconds:.2f} s" + (f" ({stages})" if stages else "")
         yield from indented(f"Outcome: {outcome.outcome}{phase}, {spent}", 2, 4)
         if outcome.message:

@@ -6,6 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from axion_stage3.errors import TileReadError
 from axion_stage3.inspection.band_statistics import BandStatistics, band_statistics
 from axion_stage3.inspection.finding_record import FindingRecord, records_of
@@ -27,12 +29,12 @@ from axion_stage3.inspection.validation_tasks import (
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.tiles.findings import Subject  # noqa: TC001  the JSON schema needs it
+from axion_stage3.tiles.tile_loading import USABLE_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from axion_stage3.runs.outcome import TileOutcome
@@ -121,7 +123,8 @@ class TileInspection:
 
     Attributes:
         report: Everything that can be said in words and numbers.
-        pixels: By kind of tile: (band, y, x) float32 in reflectance or dB; only what is usable.
+        pixels: By kind of tile: (band, y, x) float32 in reflectance or dB; NaN where no usable
+            value is stored. A tile of which nothing is usable, or in wrong units, is left out.
     """
 
     report: InspectionReport
@@ -178,8 +181,10 @@ def inspect_tile(
         findings=tuple(records_of(findings, _paths(location, run))),
         run=None if run is None else tell_run_story(run, location.name, location.paths, outcome),
     )
-    pixels = {subject: each.values for subject, each in checked.items() if each.values is not None}
-    return TileInspection(report, pixels)
+    pixels = {subject: _with_gaps(each) for subject, each in checked.items()}
+    return TileInspection(
+        report, {subject: values for subject, values in pixels.items() if values is not None}
+    )
 
 
 def _find(
@@ -208,6 +213,15 @@ def _check_all(location: TileLocation, options: CheckOptions) -> dict[Subject, C
         else:
             checked[subject] = check_input(tile, options)
     return checked
+
+
+def _with_gaps(checked: CheckedTile) -> NDArray[np.float32] | None:
+    """The values of a tile, NaN where the checks had to fill them."""
+    values, stored = checked.values, checked.tile.stored
+    if values is None or stored is None:
+        return values
+    is_usable = (stored > USABLE_RANGE[0]) & (stored < USABLE_RANGE[1])
+    return np.where(is_usable, values, np.float32(np.nan))
 
 
 def _paths(location: TileLocation, run: RunFolder | None) -> dict[Subject, Path]:

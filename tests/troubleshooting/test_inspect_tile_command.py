@@ -19,6 +19,8 @@ import pytest
 from inspection_bench import NAME, Bench
 
 from axion_stage3.cli.app import run
+from axion_stage3.cli.inspection_pictures import panels_of
+from axion_stage3.inspection.tile_inspection import inspect_tile
 
 RUNS_TO_TIME = 3
 
@@ -173,6 +175,21 @@ def test_png_shows_the_panels(bench: Bench, capsys: pytest.CaptureFixture[str]) 
     assert data.startswith(b"\x89PNG")
     width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
     assert (width, height) == (2 * 480 + 8, 480)
+
+
+def test_gaps_are_seen_in_the_picture(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.opt_v2[:, 10:20, 30:50] = np.nan
+    bench.s1[0, :5] = -9999
+    bench.write()
+
+    inspection = inspect_tile(bench.opt_v2_dir / NAME, s1_dir=bench.s1_dir)
+
+    is_gap = np.zeros((96, 96), bool)
+    is_gap[10:20, 30:50] = True
+    optical, radar = panels_of(inspection.pixels)
+    assert np.array_equal((optical.image == (255, 0, 255)).all(axis=-1), is_gap)
+    assert (radar.image[:5] == (255, 0, 255)).all()
+    assert not (radar.image[5:] == (255, 0, 255)).all(axis=-1).any()
 
 
 def test_png_without_a_usable_pixel_is_refused(
