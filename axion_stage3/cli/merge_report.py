@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.cli import infer_report as report
-from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
+from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def show_merge(output: Output, output_dir: Path, merged: MergedRun) -> None:
         "",
         *report.result_lines(summary),
         "",
-        *report.location_lines(output_dir, output_dir / SUMMARY_NAME, output_dir / STATISTICS_NAME),
+        *report.location_lines(output_dir, output_dir / SUMMARY_NAME, statistics_path(output_dir)),
     ]:
         output.note(line)
     if progress.missing:

@@ -23,7 +23,7 @@ from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.session import RunSession
-from axion_stage3.runs.summary import STATISTICS_NAME, SUMMARY_NAME
+from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
 
@@ -242,7 +242,7 @@ class _Run:
             is_over_failure_limit=is_over_limit,
             output_dir=config.output_dir,
             summary_path=config.output_dir / SUMMARY_NAME if has_reports else None,
-            statistics_path=config.output_dir / STATISTICS_NAME if has_reports else None,
+            statistics_path=statistics_path(config.output_dir) if has_reports else None,
         )
 
 

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Final, Self
 
+from axion_stage3.rasters.raster_pairing import RasterPair
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
+    from axion_stage3.paths import AnyPath
     from axion_stage3.tiles.pairing import TilePair
 
 RESULT_FIELDS: Final = (
@@ -35,6 +37,7 @@ RESULT_FIELDS: Final = (
     "precision",
     "save_intermediate",
     "opt_scale",
+    "opt_offset",
     "s1_units",
     "fill_invalid",
     "resample_s1",
@@ -104,14 +107,17 @@ def hash_names(names: Iterable[str]) -> str:
 
 
 def _input_digest(pair: TilePair) -> str:
-    identity = f"{pair.name}\0{_identity(pair.opt_v2_path)}\0{_identity(pair.s1_path)}"
+    identity = f"{pair.name}\0{_identity(pair.opt_v2_file)}\0{_identity(pair.s1_file)}"
+    if isinstance(pair, RasterPair):
+        for path in pair.more_paths:
+            identity += f"\0{_identity(path)}"
     if pair.georeference is not None:
         identity += f"\0{pair.georeference.crs}\0{pair.georeference.transform}"
     encoded = identity.encode("utf-8", "surrogatepass")
     return blake2b(encoded, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _identity(path: Path) -> str:
+def _identity(path: AnyPath) -> str:
     try:
         facts = os.stat(path)  # noqa: PTH116 - twice as fast as Path.stat, and runs per tile
     except OSError:

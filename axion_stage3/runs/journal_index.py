@@ -14,9 +14,11 @@ from axion_stage3.runs.outcome import (
     OUTCOME_NAMES,
     OutcomeName,
     TileOutcome,
+    WrittenTile,
     decode_head,
     decode_line,
     decode_outcome,
+    decode_written,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ MAX_LINE_BYTES: Final = 1 << 20
 
 # outcome, session, configuration digest, input digest, output bytes, file, offset, line length
 _ROW: Final = struct.Struct("<BI8s8sqIQI")
+_WRITTEN: Final = OUTCOME_NAMES.index("written")
 _MAX_OPEN_FILES: Final = 32
 _FINGERPRINT_LENGTH: Final = 33
 
@@ -139,6 +142,9 @@ class JournalIndex:
         self.sessions.append(session)
         self._paths.append(path)
         for offset, line in _lines(path):
+            if (written := decode_written(line)) is not None:
+                self._add_written(written, session, offset, len(line))
+                continue
             document = decode_head(line)
             if document is None:
                 self.n_unreadable_lines += line != b"\n"
@@ -146,6 +152,21 @@ class JournalIndex:
                 self._add_tile(document, session, offset, len(line))
             else:
                 _add_facts(session, document, path)
+
+    def _add_written(
+        self, written: WrittenTile, session: JournalSession, offset: int, length: int
+    ) -> None:
+        session.elapsed_seconds = max(session.elapsed_seconds, written.elapsed_seconds)
+        self._rows[written.tile] = _ROW.pack(
+            _WRITTEN,
+            session.session,
+            written.configuration_digest,
+            written.input_digest,
+            written.output_bytes,
+            len(self._paths) - 1,
+            offset,
+            length,
+        )
 
     def _add_tile(
         self, document: dict[str, Any], session: JournalSession, offset: int, length: int

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
+
+from isal.isal_zlib import crc32
 
 from axion_stage3.errors import AxionError, InvalidOutputError
 
@@ -24,6 +26,13 @@ MAX_MESSAGE_LENGTH: Final = 2000
 _UNEXPECTED_ERROR_CODE: Final = "AX-E900"
 _STATISTICS_MARK: Final = b',"statistics":'
 _CHECKSUM_LENGTH: Final = len(b',"crc32":"00000000"}\n')
+_WRITTEN: Final = re.compile(
+    rb'\{"tile":"([ !#-\[\]-~]+)","outcome":"written",'
+    rb'"fingerprint":"([0-9a-f]{16})-([0-9a-f]{16})",'
+    rb'"seconds":[0-9.e-]{1,24},"elapsed_seconds":([0-9]{1,11}(?:\.[0-9]{1,3})?),'
+    rb'"output_bytes":([0-9]{1,18}),'
+)
+"""How ``encode_outcome`` begins the line of a tile that was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def encode_line(document: Mapping[str, object]) -> bytes:
         body = _ENCODER.encode(document).encode("ascii")
     except ValueError:
         body = _ENCODER.encode(_without_non_finite(document)).encode("ascii")
-    return b'%b,"crc32":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+    return b'%b,"crc32":"%08x"}\n' % (body[:-1], crc32(body))
 
 
 def decode_line(line: bytes) -> dict[str, Any] | None:
@@ -117,9 +126,38 @@ def decode_head(line: bytes) -> dict[str, Any] | None:
     return _decode_body(head + b"}" if mark else body)
 
 
+class WrittenTile(NamedTuple):
+    """What an index needs to know of a tile that was written."""
+
+    tile: str
+    configuration_digest: bytes
+    input_digest: bytes
+    elapsed_seconds: float
+    output_bytes: int
+
+
+def decode_written(line: bytes) -> WrittenTile | None:
+    """Read what an index needs from the line of a tile that was written.
+
+    Five times as fast as ``decode_head``, which takes every line; None for lines that this does not
+    take: other outcomes, names that JSON spells in another way, torn and damaged lines.
+    """
+    match = _WRITTEN.match(line)
+    if match is None or _checked_body(line) is None:
+        return None
+    tile, configuration, inputs, elapsed, output_bytes = match.groups()
+    return WrittenTile(
+        tile.decode("ascii"),
+        bytes.fromhex(configuration.decode("ascii")),
+        bytes.fromhex(inputs.decode("ascii")),
+        float(elapsed),
+        int(output_bytes),
+    )
+
+
 def _checked_body(line: bytes) -> bytes | None:
     body = line[:-_CHECKSUM_LENGTH] + b"}"
-    is_whole = line[-_CHECKSUM_LENGTH:] == b',"crc32":"%08x"}\n' % zlib.crc32(body)
+    is_whole = line[-_CHECKSUM_LENGTH:] == b',"crc32":"%08x"}\n' % crc32(body)
     return body if is_whole else None
 
 

@@ -211,9 +211,11 @@ class _Judge:
             return "keep" if self._policy == "skip" and size is not None else "do"
         if record.outcome == "skipped":
             return "kept" if size is not None else "do"
-        # An output beside a failure: a retry was killed before it could write its journal line.
-        is_retried = size is not None and self._is_continued
-        return "failed_before" if is_same and not is_retried else "do"
+        # An output beside a failure: a session was killed before it could write its journal line,
+        # one that tried again, or one of another configuration.
+        if size is not None:
+            return self._verdict_on_other(pair)
+        return "failed_before" if is_same else "do"
 
     def _verdict_on_other(self, pair: TilePair) -> _Verdict:
         """There is no outcome of this configuration: whose is the output, if there is one?"""

@@ -219,7 +219,7 @@ class RunSession:
         return build_summary(index, self._fingerprint.configuration_digest, self._tiles)
 
     def write_summary(self) -> dict[str, Any]:
-        """Write ``inference_summary.json`` and ``tile_statistics.json``; returns the summary.
+        """Write ``inference_summary.json`` and the statistics of all tiles; returns the summary.
 
         Raises:
             OutputError: A journal cannot be read or a file cannot be written.

@@ -14,12 +14,17 @@ import numpy as np
 from axion_stage3.errors import InputError, TileError, TileLayoutError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.summary import STATISTICS_NAME
+from axion_stage3.runs.summary import (
+    STATISTICS_LINES_NAME,
+    STATISTICS_NAME,
+    statistics_path,
+)
 from axion_stage3.statistics.accumulators import RunAggregate
 from axion_stage3.statistics.tile_statistics import TILE_NAME, tile_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, float | str]
 
-Source = Literal["tile_statistics.json", "journals", "outputs"]
+Source = Literal["tile_statistics.json", "tile_statistics.jsonl", "journals", "outputs"]
 
 _N_THREADS: Final = 2
 _CHUNK: Final = 64
@@ -135,7 +140,7 @@ class _Collector:
 
 
 def read_statistics(folder: RunFolder) -> StatisticsTable:
-    """Read the statistics that a run left: ``tile_statistics.json``, or else its journals.
+    """Read the statistics that a run left: ``tile_statistics.json(l)``, or else its journals.
 
     Args:
         folder: The run.
@@ -144,17 +149,10 @@ def read_statistics(folder: RunFolder) -> StatisticsTable:
         InputError: There are none, or the file holds something else.
         OutputError: A journal cannot be read.
     """
-    path = folder.output_dir / STATISTICS_NAME
+    path = statistics_path(folder.output_dir)
     if path.is_file():
-        collector = _Collector()
         try:
-            # Each entry becomes columns as soon as it is parsed: 100,000 dicts would fill memory.
-            rest = json.loads(
-                path.read_bytes(), object_pairs_hook=lambda row: _take(collector, row)
-            )
-            if not isinstance(rest, list) or any(entry is not _TAKEN for entry in rest):
-                raise ValueError("it is not a list of objects")
-            return collector.table(STATISTICS_NAME)
+            return _from_lines(path) if path.name == STATISTICS_LINES_NAME else _from_list(path)
         except (OSError, ValueError, RecursionError, OverflowError) as error:
             raise InputError(
                 f"{path} does not hold the statistics of tiles: {error}.",
@@ -202,6 +200,26 @@ def compute_statistics(
         if on_tile is not None:
             on_tile()
     return collector.table("outputs")
+
+
+def _from_list(path: Path) -> StatisticsTable:
+    collector = _Collector()
+    # Each entry becomes columns as soon as it is parsed: 100,000 dicts would fill memory.
+    rest = json.loads(path.read_bytes(), object_pairs_hook=lambda row: _take(collector, row))
+    if not isinstance(rest, list) or any(entry is not _TAKEN for entry in rest):
+        raise ValueError("it is not a list of objects")
+    return collector.table(STATISTICS_NAME)
+
+
+def _from_lines(path: Path) -> StatisticsTable:
+    collector = _Collector()
+    with path.open("rb") as file:
+        for line in file:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("a line is not an object")
+            collector.add(row)
+    return collector.table(STATISTICS_LINES_NAME)
 
 
 _TAKEN: Final = object()

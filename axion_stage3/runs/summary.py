@@ -1,4 +1,4 @@
-"""inference_summary.json and tile_statistics.json, made from the journals alone.
+"""inference_summary.json and the statistics of all tiles, made from the journals alone.
 
 So a run that was killed and resumed ends with the same documents as one that was not (times
 aside), and shards merge into one. The summary's size does not grow with the number of tiles, and
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.atomic_write import write_bytes, write_json
+from axion_stage3.errors import OutputError
 from axion_stage3.statistics.accumulators import RunAggregate
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 SUMMARY_SCHEMA: Final = 1
 SUMMARY_NAME: Final = "inference_summary.json"
 STATISTICS_NAME: Final = "tile_statistics.json"
+STATISTICS_LINES_NAME: Final = "tile_statistics.jsonl"
+
+MAX_STATISTICS_LISTED: Final = 100_000
+"""Up to so many tiles, their statistics are one JSON document, which readers load as a whole (about
+100 MB). Those of more tiles are JSON Lines, which they can read one by one."""
 
 MAX_FAILED_TILES: Final = 1000
 """Failed tiles that the summary lists, by name; the journals have them all."""
@@ -68,19 +74,31 @@ def write_reports(
     *,
     n_expected: int = 0,
 ) -> dict[str, Any]:
-    """Write ``inference_summary.json`` and ``tile_statistics.json`` into ``output_dir``.
+    """Write ``inference_summary.json`` and the statistics of all tiles into ``output_dir``.
 
-    The statistics are sorted by tile name and written one tile a line. Arguments as for
-    ``build_summary``, whose document is returned.
+    The statistics are sorted by tile name and written one tile a line: ``tile_statistics.json``, a
+    list, or ``tile_statistics.jsonl`` if there are more than ``MAX_STATISTICS_LISTED``. Arguments
+    as for ``build_summary``, whose document is returned.
 
     Raises:
         OutputError: A journal cannot be read or a file cannot be written.
     """
     report = _Report(index, configuration_digest, tiles, n_expected)
-    write_bytes(output_dir / STATISTICS_NAME, report.statistics_lines())
+    if report.n_outcomes <= MAX_STATISTICS_LISTED:
+        name, outdated, lines = STATISTICS_NAME, STATISTICS_LINES_NAME, report.listed_statistics()
+    else:
+        name, outdated, lines = STATISTICS_LINES_NAME, STATISTICS_NAME, report.statistics_lines()
+    write_bytes(output_dir / name, lines)
+    _remove(output_dir / outdated)
     summary = report.document()
     write_json(output_dir / SUMMARY_NAME, summary)
     return summary
+
+
+def statistics_path(output_dir: Path) -> Path:
+    """Where the statistics of all tiles stand, in one of the two forms."""
+    lines = output_dir / STATISTICS_LINES_NAME
+    return lines if lines.is_file() else output_dir / STATISTICS_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +178,10 @@ class _Report:
         self._stage_seconds: Counter[str] = Counter()
         self._failed: list[FailedTileRecord] = []
 
+    @property
+    def n_outcomes(self) -> int:
+        return len(self._tiles)
+
     def outcomes(self) -> Iterator[TileOutcome]:
         return self._index.outcomes(self._tiles)
 
@@ -174,17 +196,21 @@ class _Report:
         if statistics is not None and None not in statistics.values():
             self._aggregate.add(statistics)  # type: ignore[arg-type]
 
-    def statistics_lines(self) -> Iterator[bytes]:
+    def listed_statistics(self) -> Iterator[bytes]:
         yield b"["
         separator = b"\n  "
+        for line in self.statistics_lines():
+            yield separator + line.removesuffix(b"\n")
+            separator = b",\n  "
+        yield b"\n]\n"
+
+    def statistics_lines(self) -> Iterator[bytes]:
         for outcome in self.outcomes():
             self.add(outcome)
             if outcome.statistics is not None:
                 text = json.dumps(outcome.statistics, ensure_ascii=False)
                 # A lone surrogate is spelled backslash-u, which is its spelling in JSON too.
-                yield separator + text.encode("utf-8", "backslashreplace")
-                separator = b",\n  "
-        yield b"\n]\n"
+                yield text.encode("utf-8", "backslashreplace") + b"\n"
 
     def document(self) -> dict[str, Any]:
         n_processed, n_skipped = self._n_outcomes["written"], self._n_outcomes["skipped"]
@@ -232,6 +258,17 @@ def _failure(outcome: TileOutcome) -> FailedTileRecord:
         reason=outcome.message,
         hint=outcome.hint,
     )
+
+
+def _remove(outdated: Path) -> None:
+    try:
+        outdated.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The outdated {outdated} cannot be removed: {error.strerror or error}.",
+            hint="Restore access to the output folder, or remove the file.",
+            path=outdated,
+        ) from error
 
 
 def _ratio(part: float, whole: float) -> float:

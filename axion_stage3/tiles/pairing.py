@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisio
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from axion_stage3.paths import AnyPath
     from axion_stage3.tiles.georeference import Georeference
 
 LONGEST_PATH_BYTES: Final = 1024
@@ -35,6 +37,9 @@ RESERVED_FOLDER: Final = "runs"
 
 _SUFFIX: Final = ".npz"
 _NO_FOLDERS: Final = frozenset(("", ".", ".."))
+_PLAIN_NAME: Final = re.compile(r"(?:\w[\w.=+ -]*/)*\w[\w.=+ -]*", re.ASCII)
+"""What nearly all names look like; nothing can be wrong with them."""
+
 _SHOWN_NAMES: Final = 3
 _COMPARED_NAMES: Final = 1000
 
@@ -43,17 +48,29 @@ _COMPARED_NAMES: Final = 1000
 class TilePair:
     """An opt_v2 tile and the s1 tile it must agree with.
 
+    Files are kept as text, since a million pathlib objects take a gigabyte.
+
     Attributes:
         name: Relative posix path of the opt_v2 tile, ending in ``.npz``; names the output too.
-        opt_v2_path: File of the opt_v2 tile.
-        s1_path: File of the s1 tile.
+        opt_v2_file: File of the opt_v2 tile.
+        s1_file: File of the s1 tile.
         georeference: Where the pair lies, from a table; None if no table says so.
     """
 
     name: str
-    opt_v2_path: Path
-    s1_path: Path
+    opt_v2_file: AnyPath
+    s1_file: AnyPath
     georeference: Georeference | None = None
+
+    @property
+    def opt_v2_path(self) -> Path:
+        """File of the opt_v2 tile."""
+        return Path(self.opt_v2_file)
+
+    @property
+    def s1_path(self) -> Path:
+        """File of the s1 tile."""
+        return Path(self.s1_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,7 @@ def find_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None = None
     used = set(partners.values())
     return Pairing(
         pairs=tuple(
-            TilePair(name, Path(opt_v2.tiles[name]), Path(s1.tiles[partners[name]]))
+            TilePair(name, opt_v2.tiles[name], s1.tiles[partners[name]])
             for name in sorted(partners)
         ),
         unmatched_opt_v2=tuple(sorted(opt_v2.tiles.keys() - partners.keys())),
@@ -160,6 +177,8 @@ def name_fault(name: str) -> str | None:
     Returns:
         The reason, or None if the name is fine.
     """
+    if len(name) <= LONGEST_NAME_BYTES and _PLAIN_NAME.fullmatch(name):
+        return None
     parts = name.split("/")
     if not _NO_FOLDERS.isdisjoint(parts):
         return "its name leads out of the folder"
@@ -216,7 +235,7 @@ def _scan(root: Path, excluded: frozenset[Path]) -> _Folder:
         if fault is not None:
             found.refused.append(RefusedFile(Path(entry.path), fault))
             continue
-        name = relative[: -len(_SUFFIX)] + _SUFFIX
+        name = relative if relative.endswith(_SUFFIX) else relative[: -len(_SUFFIX)] + _SUFFIX
         if name in found.tiles:
             raise _collision(found.tiles[name], entry.path, name)
         found.tiles[name] = entry.path
@@ -269,7 +288,9 @@ def _file_fault(entry: os.DirEntry[str], real_root: Path) -> str | None:
 
 def _partners(opt_v2: Collection[str], s1: Collection[str]) -> dict[str, str]:
     """The s1 name of each opt_v2 name that has one."""
-    partners = {name: name for name in set(opt_v2).intersection(s1)}
+    partners = {name: name for name in opt_v2 if name in s1}
+    if len(partners) in (len(opt_v2), len(s1)):
+        return partners
     n_opt_v2 = Counter(map(_file_name, opt_v2))
     n_s1 = Counter(map(_file_name, s1))
     lone_s1 = {_file_name(name): name for name in s1 if name not in partners}
@@ -289,6 +310,7 @@ def _refuse_collisions(names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in sorted(names):
         key = unicodedata.normalize("NFC", name).casefold()
+        key = name if key == name else key  # one text less to keep
         if key in RESERVED_NAMES or key.startswith(RESERVED_FOLDER + "/"):
             raise TileCollisionError(
                 f"The tile {name} would be written where the run keeps its own documents: "

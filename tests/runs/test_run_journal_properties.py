@@ -16,6 +16,7 @@ from axion_stage3.runs.outcome import (
     TileOutcome,
     decode_head,
     decode_line,
+    decode_written,
     encode_line,
     encode_outcome,
 )
@@ -43,6 +44,19 @@ def test_the_head_says_what_the_whole_line_says(outcome: TileOutcome) -> None:
     whole, head = decode_line(line), decode_head(line)
     assert whole is not None
     assert head == {k: v for k, v in whole.items() if k not in ("statistics", "stage_seconds")}
+
+
+@given(outcomes(st.sampled_from(("a b/c.npz", 'say "a".npz', "back\\slash.npz", "ü.npz", "\x7f"))))
+def test_the_quick_reading_of_a_line_says_what_the_whole_line_says(outcome: TileOutcome) -> None:
+    line = encode_outcome(outcome, 12.345)
+    written = decode_written(line)
+    is_usual = (outcome.tile, outcome.outcome, outcome.phase) == ("a b/c.npz", "written", None)
+    assert (written is not None) == is_usual, "what is usual must be read quickly"
+    if written is not None:
+        digests = (bytes.fromhex(half) for half in outcome.fingerprint.split("-"))
+        assert written == (outcome.tile, *digests, 12.345, outcome.output_bytes)
+        assert decode_written(line[:-1]) is None
+        assert decode_written(line.replace(b'"a b', b'"a c')) is None
 
 
 @given(st.binary(max_size=200))

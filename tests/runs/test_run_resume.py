@@ -114,6 +114,15 @@ def test_outputs_of_another_configuration_are_refused_wherever_they_are(bench: W
     bench.open(facts(1), pairs=others).close("finished", 0)  # said once is enough
 
 
+def test_an_output_beside_an_old_failure_may_be_of_another_configuration(bench: Workbench) -> None:
+    bench.run(failing=(ALL[1],))
+    session = bench.open(facts(1), existing="overwrite")
+    bench.write(session, bench.pairs[1])  # killed before its line
+    kill(session)
+    with pytest.raises(RunConflictError, match=ALL[1]):
+        bench.open()
+
+
 def test_skip_keeps_what_is_there_and_makes_the_rest(bench: Workbench) -> None:
     bench.run()
     bench.output(bench.pairs[1]).unlink()

@@ -8,6 +8,7 @@ import pytest
 from runs_workbench import Workbench, facts, kill
 
 from axion_stage3.errors import TileReadError
+from axion_stage3.runs import summary as summary_module
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
@@ -75,6 +76,22 @@ def test_tile_statistics_are_a_list_sorted_by_name(bench: Workbench) -> None:
         "tile_003.npz",
     ]
     assert statistics[2]["opt_final_mean"] == 3 / 7, "to the last bit"
+
+
+def test_statistics_of_very_many_tiles_are_json_lines(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(bench)
+    listed = json.loads((bench.output_dir / "tile_statistics.json").read_text())
+    monkeypatch.setattr(summary_module, "MAX_STATISTICS_LISTED", 3)
+    finish(bench)
+    assert not (bench.output_dir / "tile_statistics.json").exists()
+    lines = (bench.output_dir / "tile_statistics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == listed
+    monkeypatch.undo()
+    finish(bench)
+    assert not (bench.output_dir / "tile_statistics.jsonl").exists()
+    assert json.loads((bench.output_dir / "tile_statistics.json").read_text()) == listed
 
 
 def test_a_run_of_nothing_but_failures_still_has_its_documents(bench: Workbench) -> None:

@@ -51,6 +51,22 @@ def test_recomputed_from_pixels_it_is_the_same_bit_for_bit(stats_run: Path) -> N
     assert len(done) == 11
 
 
+def test_statistics_may_be_json_lines(own_run: Path) -> None:
+    expected = run_statistics(own_run)
+    listed = own_run / "tile_statistics.json"
+    rows = json.loads(listed.read_text())
+    lines = own_run / "tile_statistics.jsonl"
+    lines.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    listed.unlink()
+    statistics = run_statistics(own_run)
+    assert statistics.table.source == "tile_statistics.jsonl"
+    assert statistics.table.names == expected.table.names
+    assert statistics.aggregate_stats == expected.aggregate_stats
+    lines.write_text("[]\n")
+    with pytest.raises(InputError, match="does not hold the statistics"):
+        run_statistics(own_run)
+
+
 def test_without_the_statistics_file_the_journals_are_read(own_run: Path) -> None:
     (own_run / "tile_statistics.json").unlink()
     statistics = run_statistics(own_run)
