@@ -51,7 +51,9 @@ _RAW_DEFLATE: Final = -15
 _MAX_DEFLATE_RATIO: Final = 1032
 _MAX_OVERHEAD_BYTES: Final = 1 << 16
 _PROBE_BYTES: Final = 512
-_PROBE_COMPRESSED_BYTES: Final = 1 << 14
+_PROBE_COMPRESSED_BYTES: Final = 1 << 10
+"""Little, since an inflater takes in all that it is given before it returns its first bytes."""
+_MOST_PROBE_COMPRESSED_BYTES: Final = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +249,16 @@ class NpzArchive:
         entry = self._entries[name]
         _check_claims(entry)
         start = find_data(self._source, entry)
-        head = self._source.read_at(start, min(entry.compressed_bytes, _PROBE_COMPRESSED_BYTES))
+
+        def inflate(n_compressed: int, n_bytes: int) -> bytes:
+            head = self._source.read_at(start, min(entry.compressed_bytes, n_compressed))
+            return _inflate_head(entry, head, n_bytes)
+
         try:
-            probe = _inflate_head(entry, head, _PROBE_BYTES)
-            if header_bytes_needed(probe) > len(probe):
-                probe = _inflate_head(entry, head, MAX_HEADER_BYTES + 12)
+            probe = inflate(_PROBE_COMPRESSED_BYTES, _PROBE_BYTES)
+            is_short = len(probe) < min(_PROBE_BYTES, entry.n_bytes)
+            if is_short or header_bytes_needed(probe) > len(probe):
+                probe = inflate(_MOST_PROBE_COMPRESSED_BYTES, MAX_HEADER_BYTES + 12)
             return parse_npy_header(probe)
         except MalformedHeaderError as error:
             raise MalformedZipError(f"{name!r} cannot be read: {error}") from None
