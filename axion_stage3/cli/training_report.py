@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from axion_stage3.atomic_write import write_bytes
 from axion_stage3.cli.output import Output, is_terminal
 from axion_stage3.errors import UsageError
+from axion_stage3.exporting.validation_pictures import validation_picture
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from axion_stage3.training.trainer import TrainingResult
     from axion_stage3.training.validation import ValidationResult
 
@@ -30,14 +34,16 @@ def required(value: T | None, option: str) -> T:
 
 
 class TrainingConsole:
-    """Progress of a training: bars on a terminal, a line per validation everywhere.
+    """Progress of a training: bars on a terminal, a line and a picture per validation everywhere.
 
     Args:
         output: The sink.
+        picture_dir: Where each validation leaves a picture of the same held-out tiles.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, picture_dir: Path) -> None:
         self._output = output
+        self._picture_dir = picture_dir
         self._bar = Progress(
             TextColumn("{task.description}: {task.percentage:>3.0f}%"),
             BarColumn(),
@@ -70,9 +76,14 @@ class TrainingConsole:
         self._bar.update(self._training, completed=progress, losses=text, visible=True)
 
     def validated(self, step: int, result: ValidationResult) -> None:
-        """Write the gain over opt_v2 for each family."""
+        """Write the gain over opt_v2 for each family, and draw a few tiles."""
         gains = ", ".join(f"{name} {family.gain:+.2f}" for name, family in result.families.items())
         self._output.note(f"Step {step}: PSNR gain over opt_v2 in dB: {gains}")
+        if result.tiles:
+            self._picture_dir.mkdir(exist_ok=True)
+            write_bytes(
+                self._picture_dir / f"step_{step:07d}.png", validation_picture(result.tiles)
+            )
 
 
 def result_lines(result: TrainingResult) -> list[str]:

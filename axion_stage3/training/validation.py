@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from axion_stage3.training.surrogate_families import ValidationCase
 
 _PSNR_CEILING_DB = 60.0
+_PICTURED_FAMILY = "hard"
+_N_PICTURED = 6
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,35 @@ class FamilyResult:
 
 
 @dataclass(frozen=True)
+class ValidationTile:
+    """A held-out tile as the network sees and leaves it; arrays are reflectance but for s1 (dB).
+
+    Attributes:
+        name: File name.
+        s1: (2, H, W).
+        opt_v2: (4, H, W).
+        opt_final: (4, H, W), at timesteps 1.
+        truth: (4, H, W).
+    """
+
+    name: str
+    s1: np.ndarray
+    opt_v2: np.ndarray
+    opt_final: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True)
 class ValidationResult:
-    """Results by family."""
+    """Results by family.
+
+    Attributes:
+        families: By name.
+        tiles: A few tiles of the family ``hard``, one per group, to look at; always the same ones.
+    """
 
     families: dict[str, FamilyResult]
+    tiles: tuple[ValidationTile, ...] = ()
 
     @property
     def score(self) -> float:
@@ -74,6 +101,7 @@ def validate(network: GroundingNetwork, cases: Sequence[ValidationCase]) -> Vali
     figures: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
+    pictured: dict[str, ValidationTile] = {}
     for case in cases:
         opt_v2 = torch.from_numpy(case.opt_v2)[None].to(device)
         s1 = torch.from_numpy(case.tile.s1)[None].to(device)
@@ -82,7 +110,14 @@ def validate(network: GroundingNetwork, cases: Sequence[ValidationCase]) -> Vali
         figures[case.family][case.tile.group].append(
             (min(pair[0], _PSNR_CEILING_DB), min(pair[1], _PSNR_CEILING_DB))
         )
-    return ValidationResult({name: _family_result(groups) for name, groups in figures.items()})
+        if case.family == _PICTURED_FAMILY and len(pictured) < _N_PICTURED:
+            tile = case.tile
+            shown = ValidationTile(tile.name, tile.s1, case.opt_v2, mean, tile.truth)
+            pictured.setdefault(tile.group, shown)
+    return ValidationResult(
+        {name: _family_result(groups) for name, groups in figures.items()},
+        tuple(pictured.values()),
+    )
 
 
 def _family_result(groups: dict[str, list[tuple[float, float]]]) -> FamilyResult:

@@ -132,6 +132,10 @@ def test_training_a_checkpoint_and_using_it(
     document = check_document(capsys.readouterr().out, "train")
     assert document["steps"] == 2
     assert set(document["validation"]) == {"hard", "generator", "mixed", "mild", "truth"}
+    picture = (tmp_path / "out" / "validation" / "step_0000002.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    # One row of four pictures of 32 px tiles in places of 160 px: width and height in the header.
+    assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (670, 172)
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
     used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]
     assert run(["evaluate", *used, "--timesteps", "1"]) == 0

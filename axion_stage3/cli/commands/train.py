@@ -23,7 +23,9 @@ def train(
 
     Without real Stage 2 outputs (opt_v2/), the faults of Stage 2 are simulated
     from the truth and the radar. Training that was interrupted goes on when
-    the same command is given again.
+    the same command is given again. The output folder receives the best and
+    the last checkpoint, a log (training_log.jsonl) and, in validation/, a
+    picture of the same held-out tiles (S1, opt_v2, opt_final, truth) each time.
 
     For example:
 
@@ -46,12 +48,13 @@ def train(
         "seed": seed,
     }
     resolved = resolve_config(TrainingConfig, given, config_file=config_file, environ=os.environ)
-    with TrainingConsole(output) as console:
+    folder = required(output_dir, "--output-dir")
+    with TrainingConsole(output, folder / "validation") as console:
         result = run_training(
             resolved.config,
             data_dir=required(data_dir, "--data-dir"),
             split_file=required(split_file, "--split-file"),
-            output_dir=required(output_dir, "--output-dir"),
+            output_dir=folder,
             device=device or "auto",
             observer=console,
         )
