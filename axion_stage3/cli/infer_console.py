@@ -64,7 +64,7 @@ class InferConsole(RunObserver):
     def pairs_found(self, pairing: Pairing) -> None:
         """Show how many pairs there are."""
         unmatched = (len(pairing.unmatched_opt_v2), len(pairing.unmatched_s1))
-        self._write_done(report.pairs_lines(len(pairing.pairs), *unmatched))
+        self._write_done(report.pairs_lines(len(pairing.pairs), *unmatched, pairing.refused))
 
     def tiles_selected(self, n_selected: int, n_pairs: int) -> None:
         """Show how many of the pairs this run is about."""

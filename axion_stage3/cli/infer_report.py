@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.grounding_run import RunResult
     from axion_stage3.runs.resume import ResumePlan
+    from axion_stage3.tiles.pairing import RefusedFile
 
 WIDTH: Final = 80
 RULE: Final = "=" * WIDTH
@@ -68,13 +69,21 @@ def model_lines(name: str, epoch: int, timesteps: int) -> list[str]:
     return [f"✓ Model loaded from {name}", f"  Epoch: {epoch}", f"  Timesteps: {timesteps}"]
 
 
-def pairs_lines(n_pairs: int, n_unmatched_opt_v2: int, n_unmatched_s1: int) -> list[str]:
-    """How many pairs were found, and how many tiles have no counterpart."""
+def pairs_lines(
+    n_pairs: int,
+    n_unmatched_opt_v2: int,
+    n_unmatched_s1: int,
+    refused: Sequence[RefusedFile] = (),
+) -> list[str]:
+    """How many pairs were found, how many tiles have no counterpart, and what is not used."""
     lines = [f"✓ Found {n_pairs} matching tile {'pair' if n_pairs == 1 else 'pairs'}"]
     if n_unmatched_opt_v2:
         lines.append(f"  Without an S1 tile: {n_unmatched_opt_v2}")
     if n_unmatched_s1:
         lines.append(f"  Without an opt_v2 tile: {n_unmatched_s1}")
+    if refused:
+        first = refused[0]
+        lines.append(f"  Not used: {len(refused)}, such as {str(first.path)!r} ({first.reason})")
     return lines
 
 

@@ -196,12 +196,18 @@ class TileWriter:
         statistics_path = path.with_suffix(".json")
         # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.
         with _as_output_error(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(path.parent)
             if not self._save_statistics:
                 statistics_path.unlink(missing_ok=True)  # it would describe an older output
         if self._save_statistics:
             write_json(statistics_path, statistics)
         return write_npz(path, arrays, {"opt_v3": "opt_final"})
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a sub-folder, but never the output folder: if that has vanished, the run stops."""
+        if folder != self._output_dir and not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
 
 
 @contextmanager

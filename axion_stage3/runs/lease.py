@@ -57,6 +57,9 @@ _MAX_LEASE_BYTES: Final = 1 << 16
 _MAX_ATTEMPTS: Final = 100
 _SETTLING_SECONDS: Final = 1.0
 
+_tokens_of_this_process: Final[set[str]] = set()
+"""Tokens of the leases that this very process holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
@@ -145,16 +148,19 @@ class Lease:
             configuration_digest=configuration_digest,
             acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        _tokens_of_this_process.add(claim.token)
         try:
             for _ in range(_MAX_ATTEMPTS):
                 path, session = _next_free(runs_folder, claim)
                 if _create(path, claim):
                     _look_again(runs_folder, path, claim)
                     return cls(path, session, claim.token)
-        except OutputError:
+        except BaseException as error:
+            _tokens_of_this_process.discard(claim.token)
+            if isinstance(error, OSError) and not isinstance(error, OutputError):
+                raise _lease_error(runs_folder, error) from error
             raise
-        except OSError as error:
-            raise _lease_error(runs_folder, error) from error
+        _tokens_of_this_process.discard(claim.token)
         raise RunConflictError(
             f"Too many runs start at the same time in {runs_folder}.",
             hint="Start one run, or the shards of one run, on one output folder.",
@@ -183,6 +189,7 @@ class Lease:
         if not self._loss:
             with suppress(OSError):
                 self.path.unlink()
+        _tokens_of_this_process.discard(self._token)
 
     def _beat(self) -> None:
         last = time.monotonic()
@@ -281,6 +288,9 @@ def _refuse_if_held(
 
 
 def _is_living(runs_folder: Path, lease: _FoundLease) -> bool:
+    if lease.claim is not None and lease.claim.process == ProcessIdentity.of_this_process():
+        # Given back, but not removed: the disk was gone, or full.
+        return lease.claim.token in _tokens_of_this_process
     is_alive = None if lease.claim is None else lease.claim.process.is_alive()
     if is_alive is not None:
         return is_alive

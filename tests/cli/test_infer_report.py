@@ -7,6 +7,7 @@ from typing import Any
 
 from axion_stage3.cli import infer_report as report
 from axion_stage3.config import InferenceConfig
+from axion_stage3.tiles.pairing import RefusedFile
 
 GUIDE_SUMMARY: dict[str, Any] = {
     "total_tiles": 1000,
@@ -67,6 +68,10 @@ def test_the_model_and_the_pairs() -> None:
         "✓ Found 1 matching tile pair",
         "  Without an S1 tile: 2",
         "  Without an opt_v2 tile: 3",
+    ]
+    refused = [RefusedFile(Path("in/\x1b[31m.npz"), "a reason"), RefusedFile(Path("b"), "another")]
+    assert report.pairs_lines(2, 0, 0, refused)[1:] == [
+        r"  Not used: 2, such as 'in/\x1b[31m.npz' (a reason)"
     ]
 
 

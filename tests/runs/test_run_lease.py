@@ -291,6 +291,20 @@ def test_a_lease_that_is_just_being_written_is_waited_for(tmp_path: Path) -> Non
         attempt.result(timeout=10).release()
 
 
+def test_a_lease_that_could_not_be_removed_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda *_: os.open(tmp_path / "gone", os.O_RDONLY))
+        lease.release()
+    assert leases(tmp_path) == [lease.path.name]
+    with acquire(tmp_path) as successor, pytest.raises(RunConflictError):
+        acquire(tmp_path)
+    assert successor.session == 2
+    assert leases(tmp_path) == []
+
+
 def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be taken"):
         acquire(tmp_path / "gone")
