@@ -77,7 +77,8 @@ def read_outcome(output_dir: Path, tile: str) -> TileOutcome | None:
     Raises:
         OutputError: A journal cannot be read.
     """
-    return next(read_journals(output_dir / RUNS_FOLDER).outcomes([tile]), None)
+    index = read_journals(output_dir / RUNS_FOLDER, only=tile)
+    return next(index.outcomes([tile]), None)
 
 
 def tell_run_story(

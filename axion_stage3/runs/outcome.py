@@ -107,6 +107,11 @@ def encode_line(document: Mapping[str, object]) -> bytes:
     return b'%b,"crc32":"%08x"}\n' % (body[:-1], crc32(body))
 
 
+def tile_mark(tile: str) -> bytes:
+    """The bytes by which the lines about a tile are known."""
+    return b'{"tile":%b,' % _ENCODER.encode(tile).encode("ascii")
+
+
 def decode_line(line: bytes) -> dict[str, Any] | None:
     """Decode a line of ``encode_line``; None for a line that is torn, damaged or foreign."""
     body = _checked_body(line)

@@ -60,6 +60,33 @@ def test_an_outcome_comes_back_as_it_was_given(tmp_path: Path) -> None:
     assert index.n_unreadable_lines == 0
 
 
+def test_one_tile_is_found_without_reading_the_others(tmp_path: Path) -> None:
+    names = ["a.npz", "b/a.npz", "a.npz.npz", 'say "hi".npz', "ä \udcff.npz", "back\\slash.npz"]
+    failure = TileOutcome.of_error(
+        "a.npz", TileReadError('{"tile":"b/a.npz",'), phase="read", fingerprint=FINGERPRINT
+    )
+    for session in (1, 2):
+        with open_journal(tmp_path, session) as journal:
+            journal.append(failure)
+            for name in names[session - 1 :]:
+                journal.append(written(name, session))
+    whole = read_journals(tmp_path)
+
+    for name in names:
+        index = read_journals(tmp_path, only=name)
+        assert list(index) == [name]
+        assert list(index.outcomes([name])) == list(whole.outcomes([name]))
+    assert list(read_journals(tmp_path, only="c.npz")) == []
+
+
+def test_a_newer_journal_is_refused_for_one_tile_too(tmp_path: Path) -> None:
+    newer = encode_line({"journal": 99, "configuration": DIGEST})
+    (tmp_path / "journal-000001-main.jsonl").write_bytes(newer)
+
+    with pytest.raises(RunConflictError, match="newer version"):
+        read_journals(tmp_path, only="a.npz")
+
+
 @pytest.mark.parametrize(
     ("error", "outcome", "code"),
     [
