@@ -113,5 +113,6 @@ def test_of_two_runs_that_start_together_one_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_fifty_races(options: dict[str, Any], tmp_path: Path) -> None:
     check_races(options, tmp_path, 50)
