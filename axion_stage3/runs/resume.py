@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from axion_stage3.errors import RunConflictError
+from axion_stage3.errors import OutputError, RunConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,9 @@ _Policy = Literal["resume", "skip", "overwrite", "fail", "go_on_overwriting"]
 _Verdict = Literal["do", "done", "failed_before", "keep", "kept", "conflict", "left_out"]
 
 _N_NAMES_SHOWN: Final = 3
+_NOT_THERE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+)
 _HINT: Final = (
     "Choose another --output-dir; or say what to do with what is there: --existing skip keeps it "
     "and makes only the tiles that are missing, --existing overwrite makes every tile again, "
@@ -91,6 +95,7 @@ def plan_resume(
 
     Raises:
         RunConflictError: The run would mix outputs of two configurations, or ``fail`` found one.
+        OutputError: The disk does not say whether an output is there.
     """
     continued = _continued_policy(index, fingerprint)
     policy: _Policy = continued if existing == "resume" and continued is not None else existing
@@ -166,11 +171,22 @@ class _Judge:
         return self._verdict_on_other(pair)
 
     def output_size(self, name: str) -> int | None:
-        """Size of the tile's output file, in bytes; None if it is not there."""
+        """Size of the tile's output file, in bytes; None if it is not there.
+
+        Raises:
+            OutputError: The disk does not say: an output that may be there is not replaced.
+        """
+        path = f"{self._output_dir}/{name}"
         try:
-            return os.stat(f"{self._output_dir}/{name}").st_size  # noqa: PTH116 - runs per tile
-        except OSError:
-            return None
+            return os.stat(path).st_size  # noqa: PTH116 - runs per tile
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise OutputError(
+                f"The output {path} cannot be looked at: {error.strerror or error}.",
+                hint="Restore access to the output folder, or choose another --output-dir.",
+                path=path,
+            ) from error
 
     def has_older_output(self, name: str) -> bool:
         """Whether an output of the tile is in the folder or on record."""
@@ -239,10 +255,12 @@ def _continued_policy(index: JournalIndex, fingerprint: RunFingerprint) -> _Poli
     """What the unfinished session that this run goes on with was granted; None if there is none.
 
     A session counts only while no session of another configuration, and no later session of the
-    same worker and scope, came after it.
+    same worker and scope, came after it. For workers that are led, their leader speaks.
     """
     latest: dict[tuple[str, str], JournalSession] = {}
     for session in index.sessions:
+        if session.leader:
+            continue
         if session.configuration_digest == fingerprint.configuration_digest:
             latest[session.worker, session.scope] = session
         elif session.configuration_digest:

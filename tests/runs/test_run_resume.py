@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 from runs_workbench import Workbench, facts, kill
 
-from axion_stage3.errors import RunConflictError
+from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.parts import Shard
 
 
@@ -211,6 +212,26 @@ def test_fail_refuses_any_output(bench: Workbench) -> None:
     bench.output(bench.pairs[0]).unlink()
     with bench.open(existing="fail") as session:
         assert names(session) == ALL
+
+
+def test_an_output_that_the_disk_hides_is_not_taken_for_missing(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.output_dir.mkdir()
+    bench.output(bench.pairs[0]).write_bytes(b"of another program")
+    real = os.stat
+
+    def stat(path: object, **options: object) -> os.stat_result:
+        if str(path) == str(bench.output(bench.pairs[0])):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        with pytest.raises(OutputError, match=r"tile_000.npz cannot be looked at"):
+            bench.open()
+    with pytest.raises(RunConflictError):
+        bench.open()
 
 
 def test_failed_tiles_are_tried_again_only_on_request(bench: Workbench) -> None:
