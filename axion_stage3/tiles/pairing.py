@@ -8,6 +8,7 @@ are checked here, once, since each of them becomes the name of an output file.
 from __future__ import annotations
 
 import difflib
+import heapq
 import itertools
 import os
 import re
@@ -40,6 +41,7 @@ _NO_FOLDERS: Final = frozenset(("", ".", ".."))
 _PLAIN_NAME: Final = re.compile(r"(?:\w[\w.=+ -]*/)*\w[\w.=+ -]*", re.ASCII)
 """What nearly all names look like; nothing can be wrong with them."""
 
+_LEAST_LIKENESS: Final = 0.5
 _SHOWN_NAMES: Final = 3
 _COMPARED_NAMES: Final = 1000
 
@@ -209,12 +211,22 @@ def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
         At most three names, the nearest first.
     """
     # Without the extension, which all have in common and which would make all look alike.
-    stems = {
-        candidate.removesuffix(_SUFFIX): candidate
-        for candidate in itertools.islice(candidates, _COMPARED_NAMES)
-    }
-    near = difflib.get_close_matches(name.removesuffix(_SUFFIX), stems, n=_SHOWN_NAMES, cutoff=0.5)
-    return [stems[stem] for stem in near]
+    stem = name.removesuffix(_SUFFIX)
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(stem)
+    scored = []
+    for candidate in itertools.islice(candidates, _COMPARED_NAMES):
+        other = candidate.removesuffix(_SUFFIX)
+        matcher.set_seq1(other)
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < _LEAST_LIKENESS:
+            continue
+        likeness = matcher.ratio()
+        if likeness >= _LEAST_LIKENESS:
+            # Of tile_001_S1 and tile_003_S1 the first is the nearer to tile_001, as people read.
+            pairs = zip(stem, other, strict=False)
+            n_equal = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+            scored.append((-likeness, -n_equal, candidate))
+    return [candidate for *_, candidate in heapq.nsmallest(_SHOWN_NAMES, scored)]
 
 
 def _inside(folder: Path, *others: Path | None) -> frozenset[Path]:

@@ -271,6 +271,13 @@ def test_find_tiles_lists_one_folder(tmp_path: Path) -> None:
     }
 
 
+def test_of_names_that_are_equally_like_the_one_that_begins_alike_comes_first() -> None:
+    candidates = [f"tile_00{number}_S1.npz" for number in (3, 2, 1, 4)]
+
+    for number in (1, 2, 3):
+        assert nearest_names(f"tile_00{number}.npz", candidates)[0] == f"tile_00{number}_S1.npz"
+
+
 def test_nearest_names_looks_at_a_bounded_number() -> None:
     assert nearest_names("tile_1.npz", ["tile_10.npz", "abc", "tile_2.npz"]) == [
         "tile_10.npz",
