@@ -37,10 +37,11 @@ from axion_stage3.statistics.grounding_measures import (
     TEXTURES,
     BlockMeasures,
     measure_blocks,
+    measure_blocks_of_all,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -241,13 +242,39 @@ def grounding_score(
     Raises:
         TileShapeError: The tile is smaller than 48 px, or the sizes differ.
     """
-    if optical.shape[1:] != s1.shape[1:] or min(optical.shape[1:]) < MIN_SCORED_PX:
-        raise TileShapeError(
-            f"Optical {optical.shape} and radar {s1.shape} cannot be scored: the grounding score "
-            f"needs equal sizes of at least {MIN_SCORED_PX} px.",
-            hint=f"Leave tiles below {MIN_SCORED_PX} px without a score.",
-        )
-    scores = [_score_block(block, reference) for block in measure_blocks(optical, s1)]
+    return grounding_scores([optical], s1, reference)[0]
+
+
+def grounding_scores(
+    opticals: Sequence[NDArray[np.floating]],
+    s1: NDArray[np.floating],
+    reference: GroundingReference,
+) -> list[GroundingScore]:
+    """Score several optical tiles against one radar tile, in little more time than one of them.
+
+    Args:
+        opticals: As for :func:`grounding_score`.
+        s1: Likewise.
+        reference: Likewise.
+
+    Raises:
+        TileShapeError: A tile is smaller than 48 px, or the sizes differ.
+    """
+    for optical in opticals:
+        if optical.shape[1:] != s1.shape[1:] or min(optical.shape[1:]) < MIN_SCORED_PX:
+            raise TileShapeError(
+                f"Optical {optical.shape} and radar {s1.shape} cannot be scored: the grounding "
+                f"score needs equal sizes of at least {MIN_SCORED_PX} px.",
+                hint=f"Leave tiles below {MIN_SCORED_PX} px without a score.",
+            )
+    blocks = measure_blocks_of_all(opticals, s1)
+    return [
+        _mean_score([_score_block(block, reference) for block in blocks_of_one])
+        for blocks_of_one in zip(*blocks, strict=True)
+    ]
+
+
+def _mean_score(scores: Sequence[GroundingScore]) -> GroundingScore:
     means = {
         entry.name: math.fsum(getattr(score, entry.name) for score in scores) / len(scores)
         for entry in fields(GroundingScore)

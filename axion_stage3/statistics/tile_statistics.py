@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from axion_stage3.statistics.grounding import grounding_score
+from axion_stage3.statistics.grounding import grounding_scores
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import ndvi
 from axion_stage3.statistics.spectral_indices import index_statistics
@@ -79,8 +79,8 @@ def tile_statistics(
         for band, backscatter_db in zip(RADAR_BANDS, s1, strict=True):
             statistics[f"{band}_mean"] = float(backscatter_db.mean(dtype=np.float64))
         if reference is not None and min(s1.shape[1:]) >= MIN_SCORED_PX:
-            before, after = (grounding_score(x, s1, reference).score for x in (opt_v2, opt_final))
-            statistics["grounding_opt_v2"] = before
-            statistics["grounding_opt_final"] = after
-            statistics["grounding_gain"] = after - before
+            before, after = grounding_scores((opt_v2, opt_final), s1, reference)
+            statistics["grounding_opt_v2"] = before.score
+            statistics["grounding_opt_final"] = after.score
+            statistics["grounding_gain"] = after.score - before.score
     return {**statistics, **index_statistics(indices, opt_final), **statistics}

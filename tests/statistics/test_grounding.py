@@ -247,9 +247,11 @@ def test_tile_statistics_hold_both_scores_and_the_gain():
     statistics = tile_statistics("a.npz", tile.truth, tile.opt_v2, tile.s1, reference)
     before = grounding_score(tile.opt_v2, tile.s1, reference).score
     after = grounding_score(tile.truth, tile.s1, reference).score
-    assert statistics["grounding_opt_v2"] == before
-    assert statistics["grounding_opt_final"] == after
-    assert statistics["grounding_gain"] == after - before > 0
+    # Scored together, the two share the radar's part; sums of float32 then round differently.
+    assert statistics["grounding_opt_v2"] == pytest.approx(before, rel=1e-6)
+    assert statistics["grounding_opt_final"] == pytest.approx(after, rel=1e-6)
+    assert statistics["grounding_gain"] == pytest.approx(after - before, rel=1e-6)
+    assert after > before
 
 
 def test_tile_statistics_leave_the_score_out_where_there_is_none():
