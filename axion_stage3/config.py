@@ -167,6 +167,18 @@ class InferenceConfig(BaseModel):
         description="The run stops when more tiles than this have failed: a count, or 5%.",
     )
     retry_failed: bool = Field(
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="Who processes tiles: this process, or workers on a Ray cluster.",
+    )
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", description="Workers on Ray; auto: one per GPU, or else one per CPU."
+    )
+    address: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Address of the Ray cluster, such as 10.0.0.1:6379. None: this machine alone.",
+    )
         default=False, description="Whether only tiles that failed before are run."
     )
     io_threads: int = Field(

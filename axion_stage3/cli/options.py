@@ -267,6 +267,33 @@ Plan = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Engine = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="local: this process. ray: workers on a Ray cluster (extra `ray`). Default: local.",
+        rich_help_panel=_RUN,
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|auto",
+        help="Workers on Ray; auto: one per GPU, or else one per CPU. Default: auto.",
+        rich_help_panel=_RUN,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Address of the Ray cluster, or auto. Default: this machine alone.",
+        rich_help_panel=_RUN,
+    ),
+]
 IoThreads = Annotated[
     int | None,
     typer.Option(

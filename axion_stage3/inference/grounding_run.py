@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.config import InferenceConfig, resolve_config
-from axion_stage3.diffusion.checkpoint import load_checkpoint
-from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
-from axion_stage3.inference.batch_sizing import BatchSizes
-from axion_stage3.inference.devices import plan_workers, resolve_device
+from axion_stage3.inference.engine import OutcomeCounter, make_engine
 from axion_stage3.inference.pair_finding import find_run_pairs
-from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
-from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.preflight import disk_warning
-from axion_stage3.inference.run_facts import facts_of_model, facts_of_run
+from axion_stage3.inference.run_facts import facts_of_run
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.inference.tile_selection import part_of, select_pairs
-from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.session import RunSession
 from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
 from axion_stage3.statistics.spectral_indices import find_indices
-from axion_stage3.tiles.tile_loading import LoadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from threading import Event
 
+    from axion_stage3.inference.engine import Engine
     from axion_stage3.runs.journal import EndState
-    from axion_stage3.runs.outcome import TileOutcome
 
 EXIT_TILES_FAILED: Final = 3
-_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 16 * COMFORTABLE_PX**2}
-"""Most pixels in a batch of several tiles. On the CPU a signal must be obeyed within seconds, and a
-batch in flight is only dropped between two calls of the network."""
-_QUEUED_BATCHES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +123,12 @@ class _Run:
     def run(self, command: Sequence[str]) -> RunResult:
         config, observer = self._config, self._observer
         find_indices(config.indices)  # a name that is not known is said before the model is read
-        predictor = self._load_model()
-        model = facts_of_model(predictor.checkpoint, config, predictor.device)
+        with make_engine(config, observer, self._stop) as engine:
+            return self._run_on(engine, command)
+
+    def _run_on(self, engine: Engine, command: Sequence[str]) -> RunResult:
+        config, observer = self._config, self._observer
+        model = engine.prepare()
         observer.model_loaded(model)
         pairing = find_run_pairs(config)
         observer.pairs_found(pairing)
@@ -157,72 +147,14 @@ class _Run:
                 observer.warned(warning)
             observer.tiles_planned(session.plan)
             limit = config.failure_limit(len(pairs))
-            recorder = _Recorder(session, observer, limit, self._stop)
-            self._process(session, predictor, recorder, len(pairing.pairs))
-            return self._finish(session, recorder)
+            count = OutcomeCounter(observer, limit, self._stop)
+            engine.process(session, count, len(pairing.pairs))
+            return self._finish(session, count)
 
-    def _load_model(self) -> Predictor:
-        device = resolve_device(self._config.device)
-        self._observer.model_loading(str(device))
-        checkpoint = load_checkpoint(self._config.checkpoint)
-        return Predictor(
-            checkpoint, str(device), self._config.precision, before_call=self._drop_if_stopped
-        )
-
-    def _drop_if_stopped(self) -> None:
-        if self._stop.is_set():
-            raise BatchDropped
-
-    def _process(
-        self, session: RunSession, predictor: Predictor, recorder: _Recorder, n_tiles: int
-    ) -> None:
-        config, pairs = self._config, session.plan.to_do
-        if not pairs:
-            return
-        batch_px = _BATCH_PX.get(predictor.device.type, COMFORTABLE_PX**2)
-        sizes = BatchSizes(config.batch_size, batch_px)
-        predict = partial(
-            predictor.predict,
-            timesteps=config.timesteps,
-            sampler=config.sampler,
-            seed=config.seed,
-            samples=config.samples,
-        )
-        load_options = LoadOptions(
-            opt_scale=config.opt_scale,
-            s1_units=config.s1_units,
-            fill_invalid=config.fill_invalid,
-            resample_s1=config.resample_s1,
-        )
-        stages = Stages(
-            read=TileReader(load_options, session.fingerprint),
-            ground=BatchGrounder(predict, sizes, predictor.device),
-            write=TileWriter(
-                config.output_dir,
-                save_intermediate=config.save_intermediate,
-                save_valid_mask=config.fill_invalid,
-                save_statistics=config.statistics,
-                reference=predictor.checkpoint.grounding_reference if config.statistics else None,
-                indices=find_indices(config.indices),
-            ),
-            report=recorder,
-            batch_size=sizes.size,
-        )
-        # By all tiles, not by those left to do: a resumed run is to give the same bits.
-        workers = plan_workers(predictor.device, n_tiles)
-        size = PipelineSize(
-            n_readers=min(config.io_threads, len(pairs)),
-            n_workers=workers.n_workers,
-            n_compute_threads=workers.n_threads,
-            n_writers=min(config.io_threads, len(pairs)),
-            queue_px=_QUEUED_BATCHES * batch_px,
-        )
-        Pipeline(stages, size, self._stop).run(pairs)
-
-    def _finish(self, session: RunSession, recorder: _Recorder) -> RunResult:
+    def _finish(self, session: RunSession, count: OutcomeCounter) -> RunResult:
         config = self._config
-        is_unfinished = recorder.n_done < len(session.plan.to_do)
-        is_over_limit = is_unfinished and recorder.is_over_limit
+        is_unfinished = count.n_done < len(session.plan.to_do)
+        is_over_limit = is_unfinished and count.is_over_limit
         is_interrupted = is_unfinished and not is_over_limit
         has_reports = config.statistics and session.part is None
         summary = session.write_summary() if has_reports else session.summary()
@@ -244,31 +176,3 @@ class _Run:
             summary_path=config.output_dir / SUMMARY_NAME if has_reports else None,
             statistics_path=statistics_path(config.output_dir) if has_reports else None,
         )
-
-
-class _Recorder:
-    """Journals each outcome, counts it and passes it on."""
-
-    def __init__(
-        self, session: RunSession, observer: RunObserver, limit: int | None, stop: Event
-    ) -> None:
-        self.n_done = 0
-        self.n_failed = 0
-        self._session = session
-        self._observer = observer
-        self._limit = limit
-        self._stop = stop
-        self._lock = Lock()
-
-    @property
-    def is_over_limit(self) -> bool:
-        return self._limit is not None and self.n_failed > self._limit
-
-    def __call__(self, outcome: TileOutcome) -> None:
-        self._session.record(outcome)
-        with self._lock:
-            self.n_done += 1
-            self.n_failed += outcome.outcome != "written"
-            if self.is_over_limit:
-                self._stop.set()
-            self._observer.tile_done(outcome)

@@ -43,9 +43,10 @@ RESULT_FIELDS: Final = (
     "resample_s1",
     "indices",
 )
-"""Options that change what stands in an output file or beside it. Batch size, device, order, shards and thread
-counts are left out: results do not depend on them beyond rounding, and a run may be resumed
-elsewhere. ``timesteps`` and ``precision`` count as resolved (never None or ``auto``)."""
+"""Options that change what stands in an output file or beside it. Batch size, device, order,
+shards, engine and thread counts are left out: results do not depend on them beyond rounding, and a
+run may be resumed elsewhere. ``timesteps`` and ``precision`` count as resolved (never None or
+``auto``)."""
 
 RESULTS_VERSION: Final = 1
 """Raised whenever a release gives other results for the same options, checkpoint and input."""

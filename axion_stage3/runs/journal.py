@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from axion_stage3.errors import OutputError
@@ -36,33 +37,63 @@ GrantedPolicy = Literal["resume", "skip", "overwrite"]
 EndState = Literal["finished", "interrupted", "failed"]
 
 
-class Journal:
-    """Writer of one session's journal; safe to use from several threads.
+@dataclass(frozen=True, slots=True)
+class JournalHeader:
+    """What the first line of a journal says.
 
-    Args:
-        runs_folder: ``OUTPUT/runs``; must exist.
+    Attributes:
         session: Number of the session (from the lease).
         worker: Name of the worker; part of the file's name (letters, digits and ``-``).
         configuration_digest: Of this session's configuration.
         granted: What the session may do with outputs of another configuration.
         scope: Which tiles the session is about; a session is made up for only by a finished one of
             the same worker and scope.
+        leader: The worker of this session whose journal says how the session ended; empty if that
+            is this one.
+    """
+
+    session: int
+    worker: str
+    configuration_digest: str
+    granted: GrantedPolicy = "resume"
+    scope: str = ""
+    leader: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the journal's file."""
+        return f"journal-{self.session:06d}-{self.worker}.jsonl"
+
+    def led(self, worker: str) -> JournalHeader:
+        """The header of another worker of the same session, led by this one."""
+        return replace(self, worker=worker, leader=self.worker)
+
+    def document(self) -> dict[str, object]:
+        """The line, as JSON values."""
+        document: dict[str, object] = {
+            "journal": JOURNAL_SCHEMA,
+            "session": self.session,
+            "worker": self.worker,
+            "configuration": self.configuration_digest,
+            "granted": self.granted,
+            "scope": self.scope,
+        }
+        return {**document, "leader": self.leader} if self.leader else document
+
+
+class Journal:
+    """Writer of one session's journal; safe to use from several threads.
+
+    Args:
+        runs_folder: ``OUTPUT/runs``; must exist.
+        header: The first line.
 
     Raises:
         OutputError: The file cannot be made, or exists already.
     """
 
-    def __init__(
-        self,
-        runs_folder: Path,
-        *,
-        session: int,
-        worker: str,
-        configuration_digest: str,
-        granted: GrantedPolicy = "resume",
-        scope: str = "",
-    ) -> None:
-        self.path = runs_folder / f"journal-{session:06d}-{worker}.jsonl"
+    def __init__(self, runs_folder: Path, header: JournalHeader) -> None:
+        self.path = runs_folder / header.file_name
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._synced = self._started
@@ -73,15 +104,7 @@ class Journal:
             )
         except OSError as error:
             raise _journal_error(self.path, error) from error
-        header = {
-            "journal": JOURNAL_SCHEMA,
-            "session": session,
-            "worker": worker,
-            "configuration": configuration_digest,
-            "granted": granted,
-            "scope": scope,
-        }
-        self._write(encode_line(header), must_sync=True)
+        self._write(encode_line(header.document()), must_sync=True)
 
     def append(self, outcome: TileOutcome) -> None:
         """Add one outcome. Call it after the output's ``os.replace`` and fsync, never before.

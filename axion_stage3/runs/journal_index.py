@@ -61,6 +61,7 @@ class JournalSession:
         configuration_digest: Of the session's configuration; empty if the first line is damaged.
         granted: What the session was allowed to do with outputs of another configuration.
         scope: Which tiles it was about.
+        leader: The worker whose journal says how the session ended; empty if that is this one.
         closed: How it ended; None if it was killed or is still running.
         elapsed_seconds: Time from its start to its last line, in seconds.
     """
@@ -70,6 +71,7 @@ class JournalSession:
     configuration_digest: str = ""
     granted: GrantedPolicy = "resume"
     scope: str = ""
+    leader: str = ""
     closed: EndState | None = None
     elapsed_seconds: float = 0.0
 
@@ -131,8 +133,8 @@ class JournalIndex:
     def add_journal(self, path: Path, *, only: str | None = None) -> None:
         """Add one journal file; files must come oldest session first.
 
-        Later lines win. Between two workers of one session that both made a tile, ``written``
-        wins: an output that is there stays there.
+        Later lines win. Between two workers of one session that both had a tile, ``written`` wins
+        (an output that is there stays there), and ``replacing`` loses (it says of no end).
 
         Args:
             path: The file.
@@ -188,7 +190,7 @@ class JournalIndex:
             return
         session.elapsed_seconds = max(session.elapsed_seconds, _elapsed(document))
         file = len(self._paths) - 1
-        if outcome.outcome != "written" and self._is_written_beside(outcome.tile, session, file):
+        if self._is_settled_beside(outcome, session, file):
             return
         self._rows[outcome.tile] = _ROW.pack(
             OUTCOME_NAMES.index(outcome.outcome),
@@ -200,14 +202,14 @@ class JournalIndex:
             length,
         )
 
-    def _is_written_beside(self, tile: str, session: JournalSession, file: int) -> bool:
-        row = self._rows.get(tile)
-        if row is None:
+    def _is_settled_beside(self, outcome: TileOutcome, session: JournalSession, file: int) -> bool:
+        """Whether what another worker of the same session says of the tile outweighs this."""
+        row = self._rows.get(outcome.tile)
+        if row is None or outcome.outcome == "written":
             return False
         known_outcome, known_session, _, _, _, known_file, *_ = _ROW.unpack(row)
-        is_written: bool = OUTCOME_NAMES[known_outcome] == "written"
         is_beside: bool = known_session == session.session and known_file != file
-        return is_written and is_beside
+        return is_beside and (known_outcome == _WRITTEN or outcome.outcome == "replacing")
 
 
 def read_journals(runs_folder: Path, *, only: str | None = None) -> JournalIndex:
@@ -271,6 +273,8 @@ def _add_facts(session: JournalSession, document: dict[str, Any], path: Path) ->
         session.granted = cast("GrantedPolicy", document["granted"])
     if isinstance(document.get("scope"), str):
         session.scope = document["scope"]
+    if isinstance(document.get("leader"), str):
+        session.leader = document["leader"]
     if document.get("closed") in ("finished", "interrupted", "failed"):
         session.closed = cast("EndState", document["closed"])
 

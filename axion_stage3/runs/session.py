@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from axion_stage3.atomic_write import sweep_orphans
 from axion_stage3.errors import AxionError, OutputError
 from axion_stage3.runs.fingerprint import RunFingerprint, changed_fields, hash_names
-from axion_stage3.runs.journal import RUNS_FOLDER, Journal
+from axion_stage3.runs.journal import RUNS_FOLDER, Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.lease import Lease
 from axion_stage3.runs.manifest import (
@@ -31,6 +31,7 @@ from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
+from axion_stage3.runs.tile_log import TileLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,6 +76,8 @@ class RunSession:
         output_dir: The output folder.
         plan: What is to do.
         part: The part of the run, None for all of it.
+        log: Takes note of what becomes of tiles.
+        header: First line of the session's journal, for those of its workers.
         manifest: What stands in the run manifest.
     """
 
@@ -89,10 +92,12 @@ class RunSession:
         fingerprint: RunFingerprint,
         lease: Lease,
         journal: Journal,
+        header: JournalHeader,
     ) -> None:
         self.output_dir = output_dir
         self.plan = plan
         self.part = part
+        self.header = header
         self.manifest = manifest
         self._tiles = tiles
         self._manifest_path = manifest_path(output_dir / RUNS_FOLDER, part)
@@ -100,6 +105,7 @@ class RunSession:
         self._lease = lease
         self._journal = journal
         self._is_closed = False
+        self.log = TileLog(journal, fingerprint, output_dir, plan.replaced, lease.check)
 
     @classmethod
     def open(
@@ -142,14 +148,14 @@ class RunSession:
             # Only a whole run knows that no other is writing: parts leave temporary files alone.
             if facts.part is None and index.sessions:
                 sweep_orphans(output_dir)
-            journal = Journal(
-                runs_folder,
+            header = JournalHeader(
                 session=lease.session,
                 worker=_worker(facts.part),
                 configuration_digest=digest,
                 granted=plan.granted,
                 scope=_scope(inputs_sha256, retry_failed=retry_failed),
             )
+            journal = Journal(runs_folder, header)
         except BaseException:
             lease.release()
             raise
@@ -163,6 +169,7 @@ class RunSession:
             fingerprint=fingerprint,
             lease=lease,
             journal=journal,
+            header=header,
         )
         try:
             session._begin(pairs)
@@ -179,35 +186,20 @@ class RunSession:
                 self.record(TileOutcome(pair.name, "skipped", fingerprint=self.fingerprint(pair)))
 
     def fingerprint(self, pair: TilePair) -> str:
-        """Fingerprint of a pair; take it just before reading the tile.
-
-        If an output of the tile is there or on record, the journal first takes note that it is
-        being replaced: killed between the new output and its line, the run would leave a record
-        that describes a file which is no longer the same.
-
-        Raises:
-            OutputError: The journal cannot be written.
-        """
-        fingerprint = self._fingerprint.of_pair(pair)
-        if pair.name in self.plan.replaced:
-            self._journal.append(TileOutcome(pair.name, "replacing", fingerprint))
-        return fingerprint
+        """Fingerprint of a pair, see :meth:`TileLog.fingerprint`."""
+        return self.log.fingerprint(pair)
 
     def record(self, outcome: TileOutcome) -> None:
-        """Add an outcome to the journal; after the output has been written, never before.
+        """Add an outcome to the journal, see :meth:`TileLog.record`."""
+        self.log.record(outcome)
 
-        Safe to call from several threads. When a tile fails whose older output was to be replaced,
-        that output and the JSON beside it are removed: nothing of another configuration or of an
-        older input stays behind under the name of a tile that failed.
+    def check(self) -> None:
+        """Make sure that this session still holds the output folder.
 
         Raises:
-            OutputError: The journal cannot be written.
-            RunConflictError: Another run took the lease over.
+            RunConflictError: Another run took it over.
         """
         self._lease.check()
-        if outcome.outcome in ("failed", "invalid") and outcome.tile in self.plan.replaced:
-            _remove_outputs(self.output_dir / outcome.tile)
-        self._journal.append(outcome)
 
     def summary(self) -> dict[str, Any]:
         """The document of ``inference_summary.json`` for the pairs of this run, from the journals.
@@ -322,15 +314,3 @@ def _manifest(
         finished_at=None,
         versions=installed_versions(),
     )
-
-
-def _remove_outputs(output: Path) -> None:
-    for path in (output, output.with_suffix(".json")):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The outdated output {path} cannot be removed: {error.strerror or error}.",
-                hint="Restore access to the output folder, then run the same command again.",
-                path=path,
-            ) from error

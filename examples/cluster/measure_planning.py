@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from axion_stage3.runs.fingerprint import RunFingerprint
-from axion_stage3.runs.journal import Journal
+from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
@@ -57,12 +57,8 @@ def write_journal(folder: Path) -> None:
     (folder / "out" / "runs").mkdir()
     tile = make_tile(1)
     statistics = tile_statistics("tile.npz", tile.truth, tile.opt_v2, tile.s1)
-    with Journal(
-        folder / "out" / "runs",
-        session=1,
-        worker="main",
-        configuration_digest=FINGERPRINT.configuration_digest,
-    ) as journal:
+    header = JournalHeader(1, "main", FINGERPRINT.configuration_digest)
+    with Journal(folder / "out" / "runs", header) as journal:
         for pair in find_pairs(folder / "opt_v2", folder / "s1").pairs:
             journal.append(
                 TileOutcome(

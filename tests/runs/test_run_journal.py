@@ -16,7 +16,7 @@ from axion_stage3.errors import (
     TileReadError,
 )
 from axion_stage3.runs import journal as journal_module
-from axion_stage3.runs.journal import Journal
+from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.outcome import MAX_MESSAGE_LENGTH, TileOutcome, encode_line
 
@@ -28,7 +28,7 @@ FINGERPRINT = f"{DIGEST}-{'5' * 16}"
 
 
 def open_journal(folder: Path, session: int = 1, worker: str = "main") -> Journal:
-    return Journal(folder, session=session, worker=worker, configuration_digest=DIGEST)
+    return Journal(folder, JournalHeader(session, worker, DIGEST))
 
 
 def written(tile: str, n_bytes: int = 10, **changes: object) -> TileOutcome:

@@ -10,7 +10,7 @@ from runs_workbench import Workbench, facts, kill
 from axion_stage3.errors import TileReadError
 from axion_stage3.runs import summary as summary_module
 from axion_stage3.runs.fingerprint import RunFingerprint
-from axion_stage3.runs.journal import Journal
+from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.outcome import TileOutcome, encode_outcome
 from axion_stage3.runs.parts import Shard
@@ -167,12 +167,8 @@ def test_processing_time_adds_up_the_sessions(bench: Workbench) -> None:
     for session_number, times in enumerate(((4.0, 2.0), (3.0,)), start=1):
         for worker, seconds in enumerate(times):
             path = bench.root / f"journal-{session_number:06d}-w-{worker}.jsonl"
-            Journal(
-                bench.root,
-                session=session_number,
-                worker=f"w-{worker}",
-                configuration_digest=DIGEST,
-            ).close("finished")
+            header = JournalHeader(session_number, f"w-{worker}", DIGEST)
+            Journal(bench.root, header).close("finished")
             name = f"{session_number}{worker}.npz"
             outcome = TileOutcome(name, "written", f"{DIGEST}-{'5' * 16}")
             with path.open("ab") as file:
@@ -183,7 +179,7 @@ def test_processing_time_adds_up_the_sessions(bench: Workbench) -> None:
 
 
 def many_outcomes(bench: Workbench, n: int, *, is_failed: bool = False) -> JournalIndex:
-    journal = Journal(bench.root, session=1, worker="main", configuration_digest=DIGEST)
+    journal = Journal(bench.root, JournalHeader(1, "main", DIGEST))
     statistics = {f"statistic_{i}": i / 7 for i in range(26)}
     for i in range(n):
         journal.append(

@@ -1,0 +1,101 @@
+"""What a worker notes of its tiles, in the order that docs/guarantees.md rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from axion_stage3.errors import OutputError
+from axion_stage3.runs.outcome import TileOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from axion_stage3.runs.fingerprint import RunFingerprint
+    from axion_stage3.runs.journal import Journal
+    from axion_stage3.tiles.pairing import TilePair
+
+
+class TileLog:
+    """Keeps a worker's journal; safe to use from several threads.
+
+    Args:
+        journal: The worker's journal.
+        fingerprint: Of the run's configuration and checkpoint.
+        output_dir: The output folder.
+        replaced: Names of tiles of which an output is there or on record, to be replaced.
+        check: Raises if the worker may no longer write.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        fingerprint: RunFingerprint,
+        output_dir: Path,
+        replaced: Collection[str],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self._fingerprint = fingerprint
+        self._output_dir = output_dir
+        self._replaced = replaced
+        self._check = check
+
+    def fingerprint(self, pair: TilePair) -> str:
+        """Fingerprint of a pair; take it just before reading the tile.
+
+        If an output of the tile is there or on record, the journal first takes note that it is
+        being replaced: killed between the new output and its line, the run would leave a record
+        that describes a file which is no longer the same.
+
+        Raises:
+            OutputError: The journal cannot be written.
+        """
+        fingerprint = self._fingerprint.of_pair(pair)
+        if pair.name in self._replaced:
+            self._journal.append(TileOutcome(pair.name, "replacing", fingerprint))
+        return fingerprint
+
+    def record(self, outcome: TileOutcome) -> None:
+        """Add an outcome to the journal; after the output has been written, never before.
+
+        When a tile fails whose older output was to be replaced, that output and the JSON beside it
+        are removed: nothing of another configuration or of an older input stays behind under the
+        name of a tile that failed.
+
+        Raises:
+            OutputError: The journal cannot be written.
+            RunConflictError: The worker may no longer write.
+        """
+        self._check()
+        if outcome.outcome in ("failed", "invalid") and outcome.tile in self._replaced:
+            remove_outputs(self._output_dir / outcome.tile)
+        self._journal.append(outcome)
+
+    def give_up(self, outcome: TileOutcome) -> None:
+        """Record that a tile failed whose worker may have left an output that nobody vouches for.
+
+        Raises:
+            OutputError: The journal cannot be written.
+            RunConflictError: The worker may no longer write.
+        """
+        self._check()
+        remove_outputs(self._output_dir / outcome.tile)
+        self._journal.append(outcome)
+
+
+def remove_outputs(output: Path) -> None:
+    """Remove an output tile and the JSON beside it, if they are there.
+
+    Raises:
+        OutputError: They cannot be removed.
+    """
+    for path in (output, output.with_suffix(".json")):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The outdated output {path} cannot be removed: {error.strerror or error}.",
+                hint="Restore access to the output folder, then run the same command again.",
+                path=path,
+            ) from error
