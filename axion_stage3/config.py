@@ -162,11 +162,6 @@ class InferenceConfig(BaseModel):
     existing: Literal["resume", "skip", "overwrite", "fail"] = Field(
         default="resume", description="What happens to outputs that are already there."
     )
-    max_failures: MaxFailures | None = Field(
-        default=None,
-        description="The run stops when more tiles than this have failed: a count, or 5%.",
-    )
-    retry_failed: bool = Field(
     engine: Literal["local", "ray"] = Field(
         default="local",
         description="Who processes tiles: this process, or workers on a Ray cluster.",
@@ -179,6 +174,11 @@ class InferenceConfig(BaseModel):
         min_length=1,
         description="Address of the Ray cluster, such as 10.0.0.1:6379. None: this machine alone.",
     )
+    max_failures: MaxFailures | None = Field(
+        default=None,
+        description="The run stops when more tiles than this have failed: a count, or 5%.",
+    )
+    retry_failed: bool = Field(
         default=False, description="Whether only tiles that failed before are run."
     )
     io_threads: int = Field(
@@ -242,6 +242,39 @@ def resolve_config(
         UsageError: The file cannot be read, or an entry is unknown, missing or out of range. The
             message names every such entry and its source.
     """
+    values, sources = gather_entries(model, given, config_file=config_file, environ=environ)
+    try:
+        return ResolvedConfig(model.model_validate(values), sources)
+    except ValidationError as error:
+        problems = _problems(model, error.errors(), sources)
+        raise UsageError(
+            f"The configuration cannot work: {'; '.join(problems)}.",
+            hint="--help lists the options of a command and what each accepts.",
+            path=config_file,
+        ) from error
+
+
+def gather_entries(
+    model: type[BaseModel],
+    given: Mapping[str, object],
+    *,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Collect what the sources say, the stronger ones over the weaker ones, without validation.
+
+    Args:
+        model: The configuration wanted.
+        given: Options of the command line or keyword arguments. None means not given.
+        config_file: TOML file, or JSON where its name ends in ``.json``.
+        environ: Environment; only ``AXION_STAGE3_<ENTRY>`` of the model's entries are read.
+
+    Returns:
+        The entries that a source names, and for every entry of the model where it comes from.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     values: dict[str, object] = {}
     sources = dict.fromkeys(model.model_fields, "default")
     if config_file is not None:
@@ -257,15 +290,7 @@ def resolve_config(
         if value is not None:
             values[name] = value
             sources[name] = option_name(name)
-    try:
-        return ResolvedConfig(model.model_validate(values), sources)
-    except ValidationError as error:
-        problems = _problems(model, error.errors(), sources)
-        raise UsageError(
-            f"The configuration cannot work: {'; '.join(problems)}.",
-            hint="--help lists the options of a command and what each accepts.",
-            path=config_file,
-        ) from error
+    return values, sources
 
 
 def option_name(entry: str) -> str:
@@ -297,6 +322,8 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             hint="Give a TOML file (or .json) with entries such as `batch_size = 4` to --config.",
             path=path,
         ) from error
+    if isinstance(document, dict) and isinstance(document.get("configuration"), dict):
+        document = document["configuration"]  # a run manifest, or the document of infer --json
     if not isinstance(document, dict):
         raise UsageError(
             f"The configuration file {path} holds a {type(document).__name__}, not entries.",

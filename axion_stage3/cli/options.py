@@ -257,16 +257,6 @@ RetryFailed = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Plan = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        metavar="",
-        help="Write nothing; show how many tiles there are to do, per shard of --shard K/N, and "
-        "what time and space they will take.",
-        rich_help_panel=_RUN,
-    ),
-]
 Engine = Annotated[
     Literal["local", "ray"] | None,
     typer.Option(
@@ -291,6 +281,16 @@ Address = Annotated[
         "--address",
         metavar="HOST:PORT",
         help="Address of the Ray cluster, or auto. Default: this machine alone.",
+        rich_help_panel=_RUN,
+    ),
+]
+Plan = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        metavar="",
+        help="Write nothing; show how many tiles there are to do, per shard of --shard K/N, and "
+        "what time and space they will take.",
         rich_help_panel=_RUN,
     ),
 ]
