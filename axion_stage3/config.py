@@ -2,7 +2,7 @@
 
 An entry is taken from the first of these that names it: what was given (command line or keyword
 arguments), the environment variable ``AXION_STAGE3_<ENTRY>``, the configuration file, the default.
-The effective configuration, as `toml_text` or JSON, is itself a valid configuration file.
+The effective configuration, as ``config show`` or as JSON, is itself a valid configuration file.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
+DEFAULT_SOURCE: Final = "default"
 _MAX_SEED: Final = 2**63 - 1
 
 
@@ -149,6 +150,11 @@ class InferenceConfig(BaseModel):
         gt=0,
         allow_inf_nan=False,
         description="Optical values are divided by this to give reflectance 0..1.",
+    )
+    opt_offset: float = Field(
+        default=0.0,
+        allow_inf_nan=False,
+        description="Added to optical values before the division, such as -1000.",
     )
     s1_units: Literal["db", "linear"] = Field(
         default="db", description="Units of the SAR tiles: backscatter in dB, or linear power."
@@ -276,7 +282,7 @@ def gather_entries(
         UsageError: The file cannot be read.
     """
     values: dict[str, object] = {}
-    sources = dict.fromkeys(model.model_fields, "default")
+    sources = dict.fromkeys(model.model_fields, DEFAULT_SOURCE)
     if config_file is not None:
         entries = _read_config_file(config_file)
         values |= entries
@@ -296,19 +302,6 @@ def gather_entries(
 def option_name(entry: str) -> str:
     """The command-line option of a configuration entry."""
     return "--stats" if entry == "statistics" else f"--{entry.replace('_', '-')}"
-
-
-def toml_text(config: BaseModel) -> str:
-    """Write a configuration as a TOML file, each entry under its description.
-
-    Entries without a value are left out, since TOML has no null.
-    """
-    lines: list[str] = []
-    for name, value in config.model_dump(mode="json").items():
-        if value is not None:
-            description = type(config).model_fields[name].description
-            lines += [f"# {description}", f"{name} = {json.dumps(value, ensure_ascii=False)}", ""]
-    return "\n".join(lines)
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
