@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +12,18 @@ import torch
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.runs.outcome import decode_line
-from axion_stage3.tiles.tile_loading import LoadedTile
+from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.tiles.pairing import find_pairs
+from axion_stage3.tiles.tile_loading import LoadedTile, load_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from axion_stage3.runs.outcome import TileOutcome
 
+EXAMPLE_TILES = Path(__file__).parents[2] / "examples" / "tiles"
 TINY = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
 
 
@@ -48,6 +51,19 @@ def loaded_tile(name: str, height: int = 16, width: int = 16, value: float = 0.2
     """A tile of one value."""
     opt_v2 = np.full((4, height, width), value, np.float32)
     return LoadedTile(name, opt_v2, np.full((2, height, width), -12, np.float32))
+
+
+def cut_examples(folder: Path, n_tiles: int) -> None:
+    """Write small pieces of the real example tiles, in two sizes."""
+    pairs = find_pairs(EXAMPLE_TILES / "opt_v2", EXAMPLE_TILES / "s1").pairs
+    tiles = [load_pair(pair) for pair in pairs]
+    for side in ("opt_v2", "s1"):
+        (folder / side).mkdir()
+    for i in range(n_tiles):
+        tile, corner = tiles[i % len(tiles)], i // len(tiles) * 4
+        piece = np.s_[:, corner : corner + 24, corner : corner + 16 + i % 2 * 8]
+        write_npz(folder / "opt_v2" / f"tile_{i:03d}.npz", {"opt_v2": tile.opt_v2[piece]})
+        write_npz(folder / "s1" / f"tile_{i:03d}.npz", {"s1": tile.s1[piece]})
 
 
 def read_output(path: Path) -> dict[str, NDArray[Any]]:

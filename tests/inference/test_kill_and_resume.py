@@ -8,38 +8,26 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from inference_workbench import hashes, journal_lines, run_as_process, temporary_files
+from inference_workbench import (
+    cut_examples,
+    hashes,
+    journal_lines,
+    run_as_process,
+    temporary_files,
+)
 
 from axion_stage3.inference.grounding_run import run_inference
-from axion_stage3.tiles.npz_writer import write_npz
-from axion_stage3.tiles.pairing import find_pairs
-from axion_stage3.tiles.tile_loading import load_pair
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
-EXAMPLE_TILES = Path(__file__).parents[2] / "examples" / "tiles"
 # 0: the run ended before. The last one: the signal came before the run could handle it.
 EXIT_CODES = {signal.SIGKILL: {0, -9}, signal.SIGTERM: {0, 143, -15}, signal.SIGINT: {0, 130, 1}}
 MAX_SECONDS_TO_STOP = 5.0
-
-
-def cut_examples(folder: Path, n_tiles: int) -> None:
-    """Write small pieces of the real example tiles, in two sizes."""
-    pairs = find_pairs(EXAMPLE_TILES / "opt_v2", EXAMPLE_TILES / "s1").pairs
-    tiles = [load_pair(pair) for pair in pairs]
-    for side in ("opt_v2", "s1"):
-        (folder / side).mkdir()
-    for i in range(n_tiles):
-        tile, corner = tiles[i % len(tiles)], i // len(tiles) * 4
-        piece = np.s_[:, corner : corner + 24, corner : corner + 16 + i % 2 * 8]
-        write_npz(folder / "opt_v2" / f"tile_{i:03d}.npz", {"opt_v2": tile.opt_v2[piece]})
-        write_npz(folder / "s1" / f"tile_{i:03d}.npz", {"s1": tile.s1[piece]})
 
 
 def start(options: dict[str, Any]) -> BaseProcess:

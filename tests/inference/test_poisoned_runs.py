@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +10,15 @@ import torch
 from inference_workbench import Watcher, hashes
 
 from axion_stage3.inference.predictor import Predictor
-from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
 from axion_stage3.tiles.npz_writer import write_npz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from axion_stage3.inference.grounding_run import RunResult
     from axion_stage3.inference.predictor import Prediction
-    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
 
     Infer = Callable[..., RunResult]
@@ -136,24 +134,3 @@ def test_running_out_of_memory_fails_no_tile_and_changes_no_result(
     result = infer(batch_size=2)
     assert result.exit_code == 0
     assert hashes(result.output_dir, "tile_0*") == hashes(expected, "tile_0*")
-
-
-@pytest.mark.slow
-def test_memory_and_file_handles_do_not_grow_with_the_number_of_tiles(
-    infer: Infer, tmp_path: Path
-) -> None:
-    write_pairs(tmp_path, 3000, sizes=(16,))
-    samples: dict[int, tuple[int, int]] = {}
-
-    class Meter(RunObserver):
-        n_done = 0
-
-        def tile_done(self, outcome: TileOutcome) -> None:
-            self.n_done += 1
-            if self.n_done % 1000 == 0:
-                resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-                samples[self.n_done] = resident_pages, len(list(Path("/proc/self/fd").iterdir()))
-
-    infer(opt_v2_dir=tmp_path / "opt_v2", s1_dir=tmp_path / "s1", timesteps=1, observer=Meter())
-    assert samples[3000][0] <= 1.05 * samples[1000][0]
-    assert abs(samples[3000][1] - samples[1000][1]) <= 4
