@@ -22,6 +22,10 @@ MAX_LISTED: Final = 20
 # Tiles that are neither processed nor failed: field of the summary, words of the report.
 _RESTS: Final = {"skipped": "Kept from another configuration", "pending": "Not processed"}
 
+_STAGES: Final = {"read": "reading", "compute": "computing", "write": "writing"}
+_NOTICEABLE_WAIT: Final = 0.1
+"""Share of the computing time that the network may wait for files before they are the matter."""
+
 # Entries that the configuration section always shows, or that say nothing about the tiles.
 _SHOWN_BY_NAME: Final = frozenset(
     {"checkpoint", "opt_v2_dir", "s1_dir", "output_dir", "batch_size", "timesteps", "device"}
@@ -101,6 +105,7 @@ def result_lines(summary: Mapping[str, Any]) -> list[str]:
     for key, words in _RESTS.items():
         if summary.get(key):
             lines.append(f"  {words}: {summary[key]}")
+    lines += stage_lines(summary.get("stage_seconds", {}))
     aggregate = summary["aggregate_stats"]
     if aggregate["opt_final_mean"] is not None:
         lines += [
@@ -117,6 +122,25 @@ def result_lines(summary: Mapping[str, Any]) -> list[str]:
             f" {aggregate['grounding_opt_final']:.3f}"
         )
     return lines
+
+
+def stage_lines(stage_seconds: Mapping[str, float]) -> list[str]:
+    """Where the time went, and what a run would have to do faster to be faster.
+
+    Args:
+        stage_seconds: Seconds by stage, added up over the threads of a run.
+    """
+    work = {stage: stage_seconds.get(stage, 0.0) for stage in _STAGES}
+    if not any(work.values()):
+        return []
+    waits = {stage: stage_seconds.get(f"wait_for_{stage}", 0.0) for stage in ("read", "write")}
+    longest = max(waits, key=waits.__getitem__)
+    is_waiting = waits[longest] > _NOTICEABLE_WAIT * work["compute"]
+    listed = ", ".join(f"{_STAGES[stage]} {seconds:.1f}s" for stage, seconds in work.items())
+    return [
+        f"  Time of all threads: {listed}",
+        f"  Bottleneck: {_STAGES[longest if is_waiting else 'compute']}",
+    ]
 
 
 def location_lines(

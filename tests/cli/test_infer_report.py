@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from axion_stage3.cli import infer_report as report
 from axion_stage3.config import InferenceConfig
 from axion_stage3.tiles.pairing import RefusedFile
@@ -90,6 +92,26 @@ def test_the_results_as_in_the_guide() -> None:
         "  Mean output std: 0.1234",
         "  Mean change from Stage 2: 0.0234",
         "  Max change from Stage 2: 0.1567",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waits", "bottleneck"),
+    [
+        ({}, "computing"),
+        ({"wait_for_read": 0.9, "wait_for_write": 0.5}, "computing"),
+        ({"wait_for_read": 1.1, "wait_for_write": 1.05}, "reading"),
+        ({"wait_for_read": 1.1, "wait_for_write": 4.0}, "writing"),
+    ],
+)
+def test_the_bottleneck_is_what_the_network_waits_for(
+    waits: dict[str, float], bottleneck: str
+) -> None:
+    stages = {"read": 12.34, "compute": 10.0, "write": 3.0}
+    lines = report.result_lines(GUIDE_SUMMARY | {"stage_seconds": stages | waits})
+    assert lines[7:9] == [
+        "  Time of all threads: reading 12.3s, computing 10.0s, writing 3.0s",
+        f"  Bottleneck: {bottleneck}",
     ]
 
 
