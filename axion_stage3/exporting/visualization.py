@@ -18,6 +18,7 @@ from axion_stage3.exporting.report_content import (
     measure_against_truth,
 )
 from axion_stage3.exporting.run_drawing import RunDrawing
+from axion_stage3.inspection.tile_location import tile_name
 from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
 from axion_stage3.paths import AnyPath, path_or_none
@@ -101,7 +102,8 @@ def visualize_run(
         into: Where pictures and report go; ``visuals`` in the output folder if None.
         parts: What is made: ``report`` (report.html, needs no extra), ``figures``
             (figures/NAME.png) and ``sheets`` (sheet-001.png, ...).
-        tiles: Names of the tiles for figures and sheets; empty for the most changed ones.
+        tiles: Names of the tiles for figures and sheets, with or without ``.npz``; empty for the
+            most changed ones.
         limit: Most tiles that are chosen if none is named; 0 for all.
         truth_dir: Folder of truth tiles, matched by name; None if there are none.
         opt_v2_dir: Folder of opt_v2 tiles; None for the one the run recorded.
@@ -130,6 +132,7 @@ def visualize_run(
             f"The folder {truth_dir} does not exist.", hint="Check the path.", path=truth_dir
         )
     folder = RunFolder(output_dir, opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir))
+    tiles = [tile_name(tile) for tile in tiles]
     names = _known_names(folder, tiles)
     if set(parts) != {"report"}:
         require_matplotlib()

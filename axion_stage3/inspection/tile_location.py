@@ -57,6 +57,12 @@ def locate_tile(tile: str, folders: Mapping[Subject, Path]) -> TileLocation:
                 f"The folder {folder} does not exist.", hint="Check the path.", path=folder
             )
     path = Path(tile)
+    if path.is_dir():
+        raise TileReadError(
+            f"{path} is a folder, not a tile.",
+            hint=f"Give {path}/NAME.npz; `axion-stage3 validate` checks whole folders.",
+            path=path,
+        )
     if not path.is_file():
         return _below(tile_name(tile), folders)
     for folder in folders.values():
@@ -141,15 +147,16 @@ def _subjects(path: Path) -> list[Subject]:
 
 def _names_beside(path: Path) -> list[str]:
     try:
-        return sorted(os.listdir(path.parent))  # noqa: PTH208  names are wanted, not paths
+        names = os.listdir(path.parent)  # noqa: PTH208  names are wanted, not paths
     except OSError:
         return []
+    return sorted(name for name in names if name.lower().endswith(_SUFFIX))
 
 
 def _no_tile(name: str, folder: Path, candidates: Collection[str]) -> TileReadError:
     near = nearest_names(Path(name).name if len(candidates) else name, candidates)
     return TileReadError(
-        f"There is no tile {name} in {folder}.",
+        f"There is no tile {name} in the folder {folder}.",
         hint=f"Nearest names there: {', '.join(near)}."
         if near
         else "Give the path of an NPZ file, or a name with --opt-v2-dir, --s1-dir or --output-dir.",

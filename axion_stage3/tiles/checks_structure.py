@@ -209,7 +209,8 @@ def check_layout(names: Collection[str], subject: Subject) -> list[Finding]:
     try:
         recognised = recognise(names, layouts)
     except TileLayoutError as error:
-        return [NO_LAYOUT.found(subject, error.message, advice=error.hint)]
+        advice = _advice_for_keys_of_another_kind(names, subject) or error.hint
+        return [NO_LAYOUT.found(subject, error.message, advice=advice)]
     if subject == "opt_final":  # its two keys are aliases, and both are written
         return []
     others = [each for each in layouts if each != recognised and set(each.keys) <= set(names)]
@@ -221,6 +222,22 @@ def check_layout(names: Collection[str], subject: Subject) -> list[Finding]:
             subject, f"{', '.join(recognised.keys)} is used; the file also has {listed}."
         )
     ]
+
+
+def _advice_for_keys_of_another_kind(names: Collection[str], subject: Subject) -> str:
+    """What to do where the keys are those of another kind of tile; empty if they are not."""
+    kinds = [
+        kind
+        for kind, layouts in _LAYOUTS_OF.items()
+        if kind != subject and any(set(layout.keys) <= set(names) for layout in layouts)
+    ]
+    if not kinds:
+        return ""
+    if subject == "opt_final":
+        return f"It is an input tile ({kinds[0]}): check it with --opt-v2-dir and --s1-dir."
+    if "opt_final" in kinds:
+        return "It is an output of a run, not an input: give the folder of the input tiles."
+    return f"It is an {kinds[0]} tile: were --opt-v2-dir and --s1-dir swapped?"
 
 
 def check_shapes(

@@ -70,10 +70,11 @@ def test_the_most_changed_tiles_are_chosen(
     assert [path.with_suffix(".npz").as_posix() for path in figures] == expected
 
 
+@pytest.mark.parametrize("name", ["south/tile_10.npz", "south/tile_10"])
 def test_a_named_tile_gets_its_figure_alone(
-    visualize: Callable[..., tuple[int, dict[str, Any]]], pictured_run: Path
+    visualize: Callable[..., tuple[int, dict[str, Any]]], pictured_run: Path, name: str
 ) -> None:
-    code, document = visualize(pictured_run, "--tile", "south/tile_10.npz")
+    code, document = visualize(pictured_run, "--tile", name)
     assert code == 0
     assert document["report"] is None
     assert document["contact_sheets"] == []

@@ -141,6 +141,7 @@ def test_output_saved_with_its_inputs(bench: Bench, capsys: pytest.CaptureFixtur
         (["no.npz", "--opt-v2-dir", "{opt_v2}"], "There is no tile no.npz"),
         (["tile_01", "--opt-v2-dir", "{opt_v2}"], "Nearest names there: tile_001.npz"),
         (["x.npz", "--s1-dir", "nowhere"], "nowhere does not exist"),
+        (["{opt_v2}"], "is a folder, not a tile"),
         (["../x.npz", "--s1-dir", "{opt_v2}"], "leads out of the folder"),
         (["x.npz", "--output-dir", "nowhere"], "nowhere does not exist"),
     ],

@@ -261,6 +261,22 @@ def test_no_error_in_the_full_data(full_data: Path, how: str, tmp_path: Path) ->
     assert warnings["AX-T050"] <= 2
 
 
+def test_swapped_folders_are_called_so(bench: Bench) -> None:
+    bench.write()
+    bench.write_output({"opt_final": bench.truth})
+    folders = (bench.s1_dir, bench.opt_v2_dir), (bench.output_dir, bench.s1_dir)
+
+    swapped, outputs = (next(iter(validate_inputs(*pair))).findings for pair in folders)
+    (inputs,) = next(iter(validate_run(bench.s1_dir))).findings
+
+    assert [finding.advice for finding in swapped] == [
+        f"It is an {kind} tile: were --opt-v2-dir and --s1-dir swapped?"
+        for kind in ("s1", "opt_v2")
+    ]
+    assert "It is an output of a run" in outputs[0].advice
+    assert inputs.advice == ("It is an input tile (s1): check it with --opt-v2-dir and --s1-dir.")
+
+
 @pytest.mark.parametrize("has_opt_v2", [True, False])
 @pytest.mark.parametrize("factor", [1.0, 1.1])
 def test_recorded_statistics_are_compared_with_or_without_opt_v2(
