@@ -13,7 +13,7 @@ from axion_stage3 import __version__
 from axion_stage3.cli.guard import guarded, is_debugging
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 COMMANDS: Final = {
     "infer": "axion_stage3.cli.commands.infer",
@@ -27,8 +27,13 @@ COMMANDS: Final = {
     "inspect-tile": "axion_stage3.cli.commands.inspect_tile",
     "explain": "axion_stage3.cli.commands.explain",
     "benchmark": "axion_stage3.cli.commands.benchmark",
+    "config show": "axion_stage3.cli.commands.config",
+    "config init": "axion_stage3.cli.commands.config",
+    "config schema": "axion_stage3.cli.commands.config",
 }
-"""Command name to its module, in the order of ``--help``."""
+"""Command name to its module, in the order of ``--help``. A name of two words is in a group."""
+
+_GROUPS: Final = {"config": "Show, begin and describe the configuration of `infer`."}
 
 _HELP: Final = """SAR grounding of synthetic optical tiles (Stage 3 of SAR-to-optical).
 
@@ -46,10 +51,22 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_root)
-    for name, module in COMMANDS.items():
-        function = getattr(import_module(module), name.replace("-", "_"))
-        app.command(name)(guarded(function))
+    groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in _GROUPS.items()}
+    for name in COMMANDS:
+        group, _, last_word = name.rpartition(" ")
+        parent = groups[group] if group else app
+        parent.command(last_word)(guarded(command_function(name)))
+    for name, group_app in groups.items():
+        app.add_typer(group_app, name=name)
     return app
+
+
+def command_function(name: str) -> Callable[..., None]:
+    """The function of a command of the table, whose parameters are its options."""
+    function: Callable[..., None] = getattr(
+        import_module(COMMANDS[name]), name.replace("-", "_").replace(" ", "_")
+    )
+    return function
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -225,7 +225,7 @@ Indices = Annotated[
     str | None,
     typer.Option(
         "--indices",
-        metavar="NAMES",
+        metavar="A,B",
         help="Spectral indices for the statistics, such as EVI2,NDWI. Default: NDVI alone.",
         rich_help_panel=_OUTPUTS,
     ),

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from axion_stage3.benchmarking.benchmark_document import BENCHMARK_SCHEMA, BenchmarkDocument
+from axion_stage3.config_documents import (
+    CONFIGURATION_SCHEMA,
+    ConfigurationDocument,
+    configuration_schema,
+)
 from axion_stage3.exporting.run_export import EXPORT_SCHEMA, Export
 from axion_stage3.exporting.visualization import VISUALIZATION_SCHEMA, Visualization
 from axion_stage3.inference.run_document import RUN_SCHEMA_VERSION, RunDocument
@@ -54,15 +59,18 @@ DOCUMENTS: Final = {
     "inspect-tile": Document(InspectionReport, INSPECTION_SCHEMA_VERSION),
     "explain": Document(ExplanationDocument, EXPLANATION_SCHEMA_VERSION),
     "benchmark": Document(BenchmarkDocument, BENCHMARK_SCHEMA),
+    "config-show": Document(ConfigurationDocument, CONFIGURATION_SCHEMA),
 }
 """The document of each command."""
 
 
 def schema_files() -> dict[str, str]:
     """Name and content of each file in docs/schemas/."""
+    schemas = {command: schema_of(*document, command) for command, document in DOCUMENTS.items()}
+    schemas["configuration"] = configuration_schema()
     return {
-        f"{command}.schema.json": json.dumps(schema_of(*document, command), indent=2) + "\n"
-        for command, document in DOCUMENTS.items()
+        f"{name}.schema.json": json.dumps(schema, indent=2) + "\n"
+        for name, schema in schemas.items()
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from axion_stage3.config import InferenceConfig, option_name, resolve_config, toml_text
+from axion_stage3.config import InferenceConfig, option_name, resolve_config
+from axion_stage3.config_documents import configuration_text, describe_configuration
 from axion_stage3.errors import UsageError
 
 # Entry: value in the file, in the environment, on the command line; all differ from the default.
@@ -29,6 +30,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "precision": ("bf16", "fp16", "fp32"),
     "georeference": ("a.csv", "b.csv", "c.csv"),
     "indices": ("NDVI", "EVI2", "NDWI,SAVI"),
+    "opt_offset": (1.0, "-1000", -2.5),
     "sampler": ("euler", "heun", "ancestral"),
     "seed": (2, "3", 4),
     "samples": (2, "3", 4),
@@ -48,6 +50,11 @@ FOLDERS = {"opt_v2_dir": "a", "s1_dir": "b", "output_dir": "c"}
 
 def resolve(given: dict[str, object], **sources: Any) -> InferenceConfig:
     return resolve_config(InferenceConfig, given, **sources).config
+
+
+def written(given: dict[str, object]) -> str:
+    """The configuration as ``config show`` writes it."""
+    return configuration_text(describe_configuration(given), with_sources=False)
 
 
 def parsed(entry: str, value: object) -> object:
@@ -105,7 +112,7 @@ def test_the_effective_configuration_is_a_configuration_file(kind: str, tmp_path
     given = {entry: values[2] for entry, values in TABLE.items()}
     given["output_dir"] = tmp_path / 'a "quoted" ünïcode\\name'
     config = resolve(given)
-    text = toml_text(config) if kind == "toml" else config.model_dump_json()
+    text = written(given) if kind == "toml" else config.model_dump_json()
     file = tmp_path / f"effective.{kind}"
     file.write_text(text, encoding="utf-8")
 

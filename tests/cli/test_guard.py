@@ -133,7 +133,7 @@ def test_every_command_has_help_at_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "…" not in out
