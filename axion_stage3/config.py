@@ -2,7 +2,7 @@
 
 An entry is taken from the first of these that names it: what was given (command line or keyword
 arguments), the environment variable ``AXION_STAGE3_<ENTRY>``, the configuration file, the default.
-The effective configuration, as `toml_text` or JSON, is itself a valid configuration file.
+The effective configuration, as ``config show`` or as JSON, is itself a valid configuration file.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
+DEFAULT_SOURCE: Final = "default"
 _MAX_SEED: Final = 2**63 - 1
 
 
@@ -242,8 +243,41 @@ def resolve_config(
         UsageError: The file cannot be read, or an entry is unknown, missing or out of range. The
             message names every such entry and its source.
     """
+    values, sources = gather_entries(model, given, config_file=config_file, environ=environ)
+    try:
+        return ResolvedConfig(model.model_validate(values), sources)
+    except ValidationError as error:
+        problems = _problems(model, error.errors(), sources)
+        raise UsageError(
+            f"The configuration cannot work: {'; '.join(problems)}.",
+            hint="--help lists the options of a command and what each accepts.",
+            path=config_file,
+        ) from error
+
+
+def gather_entries(
+    model: type[BaseModel],
+    given: Mapping[str, object],
+    *,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Collect what the sources say, the stronger ones over the weaker ones, without validation.
+
+    Args:
+        model: The configuration wanted.
+        given: Options of the command line or keyword arguments. None means not given.
+        config_file: TOML file, or JSON where its name ends in ``.json``.
+        environ: Environment; only ``AXION_STAGE3_<ENTRY>`` of the model's entries are read.
+
+    Returns:
+        The entries that a source names, and for every entry of the model where it comes from.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     values: dict[str, object] = {}
-    sources = dict.fromkeys(model.model_fields, "default")
+    sources = dict.fromkeys(model.model_fields, DEFAULT_SOURCE)
     if config_file is not None:
         entries = _read_config_file(config_file)
         values |= entries
@@ -257,33 +291,12 @@ def resolve_config(
         if value is not None:
             values[name] = value
             sources[name] = option_name(name)
-    try:
-        return ResolvedConfig(model.model_validate(values), sources)
-    except ValidationError as error:
-        problems = _problems(model, error.errors(), sources)
-        raise UsageError(
-            f"The configuration cannot work: {'; '.join(problems)}.",
-            hint="--help lists the options of a command and what each accepts.",
-            path=config_file,
-        ) from error
+    return values, sources
 
 
 def option_name(entry: str) -> str:
     """The command-line option of a configuration entry."""
     return "--stats" if entry == "statistics" else f"--{entry.replace('_', '-')}"
-
-
-def toml_text(config: BaseModel) -> str:
-    """Write a configuration as a TOML file, each entry under its description.
-
-    Entries without a value are left out, since TOML has no null.
-    """
-    lines: list[str] = []
-    for name, value in config.model_dump(mode="json").items():
-        if value is not None:
-            description = type(config).model_fields[name].description
-            lines += [f"# {description}", f"{name} = {json.dumps(value, ensure_ascii=False)}", ""]
-    return "\n".join(lines)
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
@@ -297,6 +310,8 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             hint="Give a TOML file (or .json) with entries such as `batch_size = 4` to --config.",
             path=path,
         ) from error
+    if isinstance(document, dict) and isinstance(document.get("configuration"), dict):
+        document = document["configuration"]  # a run manifest, or the document of infer --json
     if not isinstance(document, dict):
         raise UsageError(
             f"The configuration file {path} holds a {type(document).__name__}, not entries.",
