@@ -89,12 +89,13 @@ def spoiled_pairs(draw: st.DrawFn) -> tuple[StoredArrays, StoredArrays]:
         elif kind == "plain":
             arrays[key] = draw(plain_arrays())
         elif kind == "cut":
-            arrays[key] = array[..., : draw(st.integers(0, 20))]
+            arrays[key] = np.atleast_1d(array)[..., : draw(st.integers(0, 20))]
         elif kind == "rank":
             arrays[key] = array[np.newaxis] if draw(st.booleans()) else array[..., np.newaxis]
         elif kind == "scale":
-            with np.errstate(over="ignore"):
-                arrays[key] = array * array.dtype.type(draw(st.sampled_from((0, 10_000, -1))))
+            with np.errstate(all="ignore"):
+                scaled = array.astype(np.float64) * draw(st.sampled_from((0, 10_000, -1)))
+                arrays[key] = scaled.astype(array.dtype)
     return optical, radar
 
 
