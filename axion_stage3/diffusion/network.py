@@ -161,7 +161,10 @@ class Encoder(nn.Module):
         _keep_variance(self)
 
     def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return correction (B, 4, y, x), doubt and gains (B, 25, y, x), log-scale (B, 1, y, x), condition."""
+        """Return correction, doubt and gains, log-scale, all (B, bands, y, x), and the condition.
+
+        They have 4, 25 and 1 bands; the condition is packed, at half resolution.
+        """
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
         coarse = self.bottom(self.to_coarse(middle))
@@ -176,12 +179,14 @@ class Encoder(nn.Module):
         return correction, gains, log_scale, self.condition(fine)
 
 
-def _keep_variance(encoder: nn.Module) -> None:
+def _keep_variance(encoder: Encoder) -> None:
     """Initialise convolutions so that features neither shrink nor grow on their way.
 
     torch's default divides the variance by three in every layer: after a few, the coarse levels
     have next to no say, and training takes several times as long to find that they matter.
     """
+    if encoder.stem.weight.is_meta:
+        return  # no numbers to draw, and torch would import its compiler to do so: 1.2 s
     for module in encoder.modules():
         if isinstance(module, ResidualBlock):
             nn.init.kaiming_normal_(module.first.weight, nonlinearity="linear")
@@ -281,8 +286,8 @@ class GroundingNetwork(nn.Module):
         self.register_buffer("optical_std", torch.tensor([0.08, 0.08, 0.10, 0.13]))
         self.register_buffer("radar_mean", torch.tensor([-11.8, -18.2]))
         self.register_buffer("radar_std", torch.tensor([5.0, 5.0]))
-        self.register_buffer("whitening", torch.eye(4))
-        self.register_buffer("unwhitening", torch.eye(4))
+        self.register_buffer("whitening", _identity(4))
+        self.register_buffer("unwhitening", _identity(4))
 
     def encode(self, opt_v2: Tensor, s1: Tensor) -> Encoding:
         """Run the heavy part, once per tile.
@@ -361,6 +366,11 @@ def _weighted_detail(normalised: Tensor, gains: Tensor) -> Tensor:
             visible = visible + gain[:, :1] * detail[:, :3] + leaks[:, :2].sum(1, keepdim=True)
             nir = nir + gain[:, 1:2] * detail[:, 3:4] + leaks[:, 2:].sum(1, keepdim=True)
     return torch.cat([visible, nir], dim=1)
+
+
+def _identity(size: int) -> Tensor:
+    """As ``torch.eye``, which on the meta device imports torch's compiler: 1.2 s."""
+    return torch.tensor([[float(i == j) for j in range(size)] for i in range(size)])
 
 
 def _per_band(values: Tensor) -> Tensor:
