@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from axion_stage3.benchmarking.benchmark import BenchmarkPlan as BenchmarkPlan
+    from axion_stage3.benchmarking.benchmark import run_benchmark as run_benchmark
     from axion_stage3.config import InferenceConfig as InferenceConfig
     from axion_stage3.errors import AxionError as AxionError
     from axion_stage3.exporting.run_export import export_run as export_run
@@ -36,11 +38,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AxionError": "errors",
+    "BenchmarkPlan": "benchmarking.benchmark",
     "CheckOptions": "inspection.tile_checks",
     "GroundingOptions": "training.evaluation_run",
     "InferenceConfig": "config",
     "LoadOptions": "tiles.tile_loading",
     "TrainingConfig": "training.training_config",
+    "check_installation": "inference.installation_check",
     "compare_runs": "runs.run_comparison",
     "evaluate_folders": "training.evaluation_run",
     "evaluate_surrogates": "training.evaluation_run",
@@ -50,6 +54,7 @@ _HOMES = {
     "inspect_tile": "inspection.tile_inspection",
     "merge_run": "runs.merging",
     "plan_run": "inference.run_plan",
+    "run_benchmark": "benchmarking.benchmark",
     "run_inference": "inference.grounding_run",
     "run_statistics": "runs.run_statistics",
     "train": "training.training_run",
@@ -60,12 +65,14 @@ _HOMES = {
 
 __all__ = [
     "AxionError",
+    "BenchmarkPlan",
     "CheckOptions",
     "GroundingOptions",
     "InferenceConfig",
     "LoadOptions",
     "TrainingConfig",
     "__version__",
+    "check_installation",
     "compare_runs",
     "evaluate_folders",
     "evaluate_surrogates",
@@ -75,6 +82,7 @@ __all__ = [
     "inspect_tile",
     "merge_run",
     "plan_run",
+    "run_benchmark",
     "run_inference",
     "run_statistics",
     "train",
