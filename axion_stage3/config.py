@@ -151,6 +151,11 @@ class InferenceConfig(BaseModel):
         allow_inf_nan=False,
         description="Optical values are divided by this to give reflectance 0..1.",
     )
+    opt_offset: float = Field(
+        default=0.0,
+        allow_inf_nan=False,
+        description="Added to optical values before the division, such as -1000.",
+    )
     s1_units: Literal["db", "linear"] = Field(
         default="db", description="Units of the SAR tiles: backscatter in dB, or linear power."
     )

@@ -8,6 +8,7 @@ from axion_stage3.cli import infer_report as report
 from axion_stage3.inference.run_observer import RunObserver
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from axion_stage3.cli.output import Output, Tone
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.pairing import Pairing
 
 JSON_SCHEMA_VERSION = 1
+_SCENE_STEPS = 10
 
 
 class InferConsole(RunObserver):
@@ -36,6 +38,7 @@ class InferConsole(RunObserver):
         self._output = output
         self._config = config
         self._progress: TileProgress | None = None
+        self._scene = [0, 1]
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +85,18 @@ class InferConsole(RunObserver):
         """Move the progress bar."""
         assert self._progress is not None, "tiles are planned before they are done"
         self._progress.advance()
+
+    def scene_begun(self, name: str, n_windows: int, methods: Mapping[str, str]) -> None:
+        """Say how a scene is read."""
+        self._write([f"Scene {name}", *(f"  {key}: {text}" for key, text in methods.items())])
+        self._scene = [0, n_windows]
+
+    def scene_advanced(self, n_windows: int) -> None:
+        """Say every tenth of the scene; a second bar beside that of the tiles cannot be drawn."""
+        before, total = self._scene
+        self._scene[0] += n_windows
+        if self._scene[0] * _SCENE_STEPS // total > before * _SCENE_STEPS // total:
+            self._write([f"  {self._scene[0] / total:.0%} ({self._scene[0]}/{total} windows)"])
 
     def warned(self, message: str) -> None:
         """Show a warning of the run."""

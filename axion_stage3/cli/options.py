@@ -165,6 +165,16 @@ OptScale = Annotated[
         rich_help_panel=_TILES,
     ),
 ]
+OptOffset = Annotated[
+    float | None,
+    typer.Option(
+        "--opt-offset",
+        metavar="X",
+        help="Add X to optical values before the division; -1000 for Sentinel-2 digital numbers "
+        "since baseline 04.00. Default: 0.0.",
+        rich_help_panel=_TILES,
+    ),
+]
 S1Units = Annotated[
     Literal["db", "linear"] | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from axion_stage3.errors import TileLayoutError
-from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, BandFacts, RasterBands
+from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, BandFacts, RasterBands, std_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,12 +39,7 @@ class Layers:
         """What the bands are, in their order."""
         facts = list(OPTICAL_FACTS)
         if self.has_std:
-            facts += [
-                BandFacts(
-                    f"{band.name}_std", f"{band.name}: standard deviation over the draws", band.unit
-                )
-                for band in OPTICAL_FACTS
-            ]
+            facts += std_facts()
         if self.has_change:
             description = "change by Stage 3: mean over the bands of |opt_final - opt_v2|"
             facts.append(BandFacts("change", description, "reflectance"))

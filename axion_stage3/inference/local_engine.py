@@ -56,4 +56,4 @@ class LocalEngine:
             session.record(outcome)
             count(outcome)
 
-        self._work.run(session.plan.to_do, session.fingerprint, report, n_tiles)
+        self._work.run(session.plan.to_do, session.fingerprint, report, n_tiles, self._observer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -50,6 +50,18 @@ class Prediction:
     opt_final: Tensor
     std: Tensor | None = None
     mean: Tensor | None = None
+
+
+class PartNoise(Protocol):
+    """The noise of one part of a batch of tiles, (B, 4, y, x)."""
+
+    def initial(self, draw: int) -> Tensor:
+        """Noise that sampling begins with."""
+        ...
+
+    def step(self, draw: int, step: int) -> Tensor:
+        """Noise that a stochastic sampler adds after a step."""
+        ...
 
 
 class Predictor:
@@ -137,8 +149,40 @@ class Predictor:
             parts = predict_in_windows(ground_window, height, width, window_px)
         return Prediction(*parts) if samples > 1 else Prediction(parts[0])
 
+    def predict_window(
+        self,
+        opt_v2: Array,
+        s1: Array,
+        noise: PartNoise,
+        *,
+        timesteps: int | None = None,
+        sampler: str = "2m",
+        samples: int = 1,
+    ) -> Prediction:
+        """Ground one window of a scene whose noise is drawn elsewhere.
+
+        Args:
+            opt_v2: The window of the optical scene, (1, 4, y, x), as for :meth:`predict`.
+            s1: The window of the radar scene, (1, 2, y, x).
+            noise: The window's noise.
+            timesteps: As for :meth:`predict`.
+            sampler: As for :meth:`predict`.
+            samples: As for :meth:`predict`.
+
+        Raises:
+            TileShapeError: The arrays are no pair.
+            UsageError: Unknown sampler, or fewer than one timestep.
+        """
+        optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
+        _check_shapes(optical, radar, ("window",))
+        n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
+        plan = plan_sampling(sampler, n_calls, self.checkpoint.schedule)
+        with torch.inference_mode():
+            parts = self._ground(optical, radar, plan, samples, noise)
+        return Prediction(*parts) if samples > 1 else Prediction(parts[0])
+
     def _ground(
-        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: _WindowNoise
+        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: PartNoise
     ) -> list[Tensor]:
         """Return opt_final and, with several draws, their spread and mean, on the CPU."""
         with self._autocast():
@@ -157,7 +201,7 @@ class Predictor:
         return [first.cpu(), (squares / (samples - 1)).sqrt().cpu(), mean.cpu()]
 
     def _draw(
-        self, encoding: Encoding, plan: SamplingPlan, noise: _WindowNoise, draw: int
+        self, encoding: Encoding, plan: SamplingPlan, noise: PartNoise, draw: int
     ) -> Tensor:
         if plan.n_calls == 0:
             return encoding.mean

@@ -9,6 +9,7 @@ import torch
 from axion_stage3.inference.devices import precision_name, resolve_device, resolve_precision
 from axion_stage3.inference.run_observer import ModelFacts
 from axion_stage3.runs.session import RunFacts
+from axion_stage3.tiles.pixel_filling import S1_RESAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ def facts_of_run(
         device=model.device,
         seed=config.seed,
         part=part,
+        methods={"s1_resampling": S1_RESAMPLING} if config.resample_s1 else {},
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from axion_stage3.runs.outcome import TileOutcome
@@ -60,6 +61,12 @@ class RunObserver:
 
     def tile_done(self, outcome: TileOutcome) -> None:
         """A tile is written or has failed, and the journal says so."""
+
+    def scene_begun(self, name: str, n_windows: int, methods: Mapping[str, str]) -> None:
+        """A whole scene is being grounded; ``methods`` say how its values and grids are read."""
+
+    def scene_advanced(self, n_windows: int) -> None:
+        """Windows of the scene are finished."""
 
     def warned(self, message: str) -> None:
         """Something should be known that does not keep the run from going on."""

@@ -17,6 +17,8 @@ import numpy as np
 from axion_stage3.atomic_write import write_json
 from axion_stage3.errors import InvalidOutputError, OutputError
 from axion_stage3.inference.output_checks import check_output
+from axion_stage3.rasters.raster_pairing import RasterPair
+from axion_stage3.rasters.raster_tiles import load_raster_pair
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.statistics.tile_statistics import tile_statistics
 from axion_stage3.tiles.npz_writer import write_npz
@@ -98,7 +100,10 @@ class TileReader:
         began = time.perf_counter()
         fingerprint = self._fingerprint(pair)
         try:
-            tile = load_pair(pair, self._options)
+            if isinstance(pair, RasterPair):
+                tile = load_raster_pair(pair, self._options)
+            else:
+                tile = load_pair(pair, self._options)
         except Exception as error:  # noqa: BLE001 - whatever a tile does to its reader, it is one tile
             seconds = time.perf_counter() - began
             return TileOutcome.of_error(
@@ -187,7 +192,7 @@ class TileWriter:
             arrays["opt_final_std"] = grounded.std
         if self._save_intermediate:
             arrays |= {"opt_v2": tile.opt_v2, "s1": tile.s1}
-        if self._save_valid_mask:
+        if self._save_valid_mask or tile.valid_mask is not None:
             mask = tile.valid_mask
             arrays["valid_mask"] = np.ones(grounded.shape, bool) if mask is None else mask
         if tile.georeference is not None:
@@ -195,7 +200,7 @@ class TileWriter:
         path = self._output_dir / tile.name
         statistics_path = path.with_suffix(".json")
         # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.
-        with _as_output_error(path):
+        with as_output_error(path):
             self._make_folder(path.parent)
             if not self._save_statistics:
                 statistics_path.unlink(missing_ok=True)  # it would describe an older output
@@ -211,7 +216,8 @@ class TileWriter:
 
 
 @contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Path) -> Iterator[None]:
+    """Raise what the system reports about a file as an OutputError."""
     try:
         yield
     except OSError as error:

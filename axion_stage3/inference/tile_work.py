@@ -10,6 +10,7 @@ from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
+from axion_stage3.inference.scene_grounding import ground_scenes, scenes_of
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.diffusion.checkpoint import Checkpoint
+    from axion_stage3.inference.run_observer import RunObserver
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
 
@@ -73,6 +75,7 @@ class TileWork:
         )
         self._load_options = LoadOptions(
             opt_scale=config.opt_scale,
+            opt_offset=config.opt_offset,
             s1_units=config.s1_units,
             fill_invalid=config.fill_invalid,
             resample_s1=config.resample_s1,
@@ -84,6 +87,7 @@ class TileWork:
         fingerprint: Callable[[TilePair], str],
         report: Callable[[TileOutcome], None],
         n_tiles: int,
+        observer: RunObserver | None = None,
     ) -> None:
         """Take pairs through the pipeline, until all are done or the run is to stop.
 
@@ -92,12 +96,27 @@ class TileWork:
             fingerprint: Gives a pair its fingerprint; called just before the pair is read.
             report: Takes note of what became of a tile; called by several threads.
             n_tiles: Number of pairs in the folders, done or not.
+            observer: Is told how whole scenes go on.
 
         Raises:
             OutputError: The output folder cannot be written.
         """
-        if not pairs:
-            return
+        scenes = scenes_of(pairs)
+        if scenes:
+            pairs = [pair for pair in pairs if pair not in scenes]
+        if pairs:
+            self._run_tiles(pairs, fingerprint, report, n_tiles)
+        ground_scenes(
+            scenes, self._predictor, self._config, self._load_options, fingerprint, report, observer
+        )
+
+    def _run_tiles(
+        self,
+        pairs: Sequence[TilePair],
+        fingerprint: Callable[[TilePair], str],
+        report: Callable[[TileOutcome], None],
+        n_tiles: int,
+    ) -> None:
         stages = Stages(
             read=TileReader(self._load_options, fingerprint),
             ground=self._ground,

@@ -101,6 +101,7 @@ def check_input(tile: StoredTile, options: CheckOptions) -> CheckedTile:
         if options.load.s1_units == "linear" and not wrong_units:
             values = linear_to_db(values)
     else:
+        values = values + np.float32(options.load.opt_offset)
         values = values / np.float32(options.load.opt_scale)
         wrong_units = check_optical_units(values, tile.subject, opt_scale=options.load.opt_scale)
     if wrong_units:

@@ -46,6 +46,14 @@ OPTICAL_FACTS: Final = (
 """The bands of opt_final. Wavelengths of Sentinel-2A (ESA, S2 spectral responses, version 3)."""
 
 
+def std_facts() -> tuple[BandFacts, ...]:
+    """The standard deviations of the bands of opt_final over the draws."""
+    return tuple(
+        BandFacts(f"{band.name}_std", f"{band.name}: standard deviation over the draws", band.unit)
+        for band in OPTICAL_FACTS
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RasterBands:
     """Pixels and what they are.

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Final, Self
 
+from axion_stage3.rasters.raster_pairing import RasterPair
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -35,6 +37,7 @@ RESULT_FIELDS: Final = (
     "precision",
     "save_intermediate",
     "opt_scale",
+    "opt_offset",
     "s1_units",
     "fill_invalid",
     "resample_s1",
@@ -106,6 +109,9 @@ def hash_names(names: Iterable[str]) -> str:
 
 def _input_digest(pair: TilePair) -> str:
     identity = f"{pair.name}\0{_identity(pair.opt_v2_file)}\0{_identity(pair.s1_file)}"
+    if isinstance(pair, RasterPair):
+        for path in pair.more_paths:
+            identity += f"\0{_identity(path)}"
     if pair.georeference is not None:
         identity += f"\0{pair.georeference.crs}\0{pair.georeference.transform}"
     encoded = identity.encode("utf-8", "surrogatepass")

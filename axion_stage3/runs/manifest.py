@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +49,7 @@ class RunManifest:
         finished_at: UTC, ISO 8601; None while running.
         versions: Of axion-stage3, Python, the platform and the packages results depend on.
         schema: Version of this layout.
+        methods: How inputs are brought into the form the network needs, in words.
     """
 
     command: tuple[str, ...]
@@ -67,6 +68,7 @@ class RunManifest:
     finished_at: str | None
     versions: Mapping[str, str]
     schema: int = MANIFEST_SCHEMA
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     def ended(self, state: RunState, exit_code: int) -> RunManifest:
         """The same run with its end."""

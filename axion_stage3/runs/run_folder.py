@@ -239,10 +239,14 @@ def _latest_manifest(runs_folder: Path) -> dict[str, Any]:
 def _load_options(configuration: dict[str, Any]) -> LoadOptions:
     """How the run read its tiles; the defaults where it did not say, or not sensibly."""
     opt_scale = configuration.get("opt_scale")
+    opt_offset = configuration.get("opt_offset")
     return LoadOptions(
         opt_scale=opt_scale
         if isinstance(opt_scale, int | float) and 0 < opt_scale < math.inf
         else 1.0,
+        opt_offset=opt_offset
+        if isinstance(opt_offset, int | float) and math.isfinite(opt_offset)
+        else 0.0,
         s1_units="linear" if configuration.get("s1_units") == "linear" else "db",
         fill_invalid=configuration.get("fill_invalid") is True,
         resample_s1=configuration.get("resample_s1") is True,

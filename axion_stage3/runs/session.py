@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from axion_stage3.atomic_write import sweep_orphans
@@ -56,6 +56,7 @@ class RunFacts:
         device: The device that is used.
         seed: The run's seed.
         part: The part of the run, None for all of it.
+        methods: How inputs are brought into the form the network needs, for the manifest.
     """
 
     command: tuple[str, ...]
@@ -64,6 +65,7 @@ class RunFacts:
     device: str
     seed: int
     part: Part | None = None
+    methods: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunSession:
@@ -313,4 +315,5 @@ def _manifest(
         started_at=utc_now(),
         finished_at=None,
         versions=installed_versions(),
+        methods=facts.methods,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+S1_RESAMPLING: Final = "bilinear, in linear power"
+"""How S1 of another size or grid is brought onto that of the optical tile."""
 
 
 def fill_from_neighbours(

@@ -46,15 +46,18 @@ class LoadOptions:
 
     Attributes:
         opt_scale: Stored optical values are divided by it; 10000 for digital numbers.
+        opt_offset: Added to stored optical values before that; -1000 for digital numbers of
+            Sentinel-2 products since processing baseline 04.00.
         s1_units: Units of stored radar values: ``db`` or ``linear`` (power).
         fill_invalid: Fill unusable pixels and mark them, instead of failing the tile.
         resample_s1: Resample a radar tile of another size to that of the optical one.
 
     Raises:
-        UsageError: ``opt_scale`` is not a positive number.
+        UsageError: ``opt_scale`` is not a positive number, or ``opt_offset`` is not finite.
     """
 
     opt_scale: float = 1.0
+    opt_offset: float = 0.0
     s1_units: Literal["db", "linear"] = "db"
     fill_invalid: bool = False
     resample_s1: bool = False
@@ -65,6 +68,8 @@ class LoadOptions:
                 f"opt_scale must be a positive number, not {self.opt_scale}.",
                 hint="--opt-scale 10000 divides digital numbers by 10000.",
             )
+        if not math.isfinite(self.opt_offset):
+            raise UsageError(f"opt_offset must be a finite number, not {self.opt_offset}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +199,8 @@ def load_output(path: Path) -> NDArray[np.float32]:
 def _load_optical(path: Path, options: LoadOptions) -> _InputTile:
     stored, georeference = _read_bands(path, OPTICAL_LAYOUTS, OPTICAL_BANDS)
     opt, is_valid = _usable(stored, OPTICAL_BANDS, options, path)
+    if options.opt_offset != 0:
+        opt += np.float32(options.opt_offset)
     if options.opt_scale != 1:
         opt /= np.float32(options.opt_scale)
     check_reflectance(opt, opt_scale=options.opt_scale, path=path)

@@ -30,6 +30,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "precision": ("bf16", "fp16", "fp32"),
     "georeference": ("a.csv", "b.csv", "c.csv"),
     "indices": ("NDVI", "EVI2", "NDWI,SAVI"),
+    "opt_offset": (1.0, "-1000", -2.5),
     "sampler": ("euler", "heun", "ancestral"),
     "seed": (2, "3", 4),
     "samples": (2, "3", 4),

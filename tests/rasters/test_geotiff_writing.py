@@ -82,7 +82,9 @@ def test_gdalinfo_says_the_same(tmp_path: Path) -> None:
     assert document["metadata"]["IMAGE_STRUCTURE"]["PREDICTOR"] == "3"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.tuples(*[st.floats(-1e7, 1e7, allow_subnormal=False)] * 2),
     st.floats(1e-6, 1e4),

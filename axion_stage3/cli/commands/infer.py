@@ -23,6 +23,7 @@ def infer(
     seed: options.Seed = None,
     samples: options.Samples = None,
     opt_scale: options.OptScale = None,
+    opt_offset: options.OptOffset = None,
     s1_units: options.S1Units = None,
     fill_invalid: options.FillInvalid = None,
     resample_s1: options.ResampleS1 = None,

@@ -11,6 +11,7 @@ def inspect_tile(
     s1_dir: inspection_options.S1Dir = None,
     output_dir: inspection_options.TileOutputDir = None,
     opt_scale: options.OptScale = None,
+    opt_offset: options.OptOffset = None,
     s1_units: options.S1Units = None,
     fill_invalid: options.FillInvalid = None,
     resample_s1: options.ResampleS1 = None,
@@ -33,6 +34,7 @@ def inspect_tile(
     """
     given = {
         "opt_scale": opt_scale,
+        "opt_offset": opt_offset,
         "s1_units": s1_units,
         "fill_invalid": fill_invalid,
         "resample_s1": resample_s1,

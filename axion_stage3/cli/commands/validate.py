@@ -10,6 +10,7 @@ def validate(
     opt_v2_dir: inspection_options.OptV2Dir = None,
     s1_dir: inspection_options.S1Dir = None,
     opt_scale: options.OptScale = None,
+    opt_offset: options.OptOffset = None,
     s1_units: options.S1Units = None,
     fill_invalid: options.FillInvalid = None,
     resample_s1: options.ResampleS1 = None,
@@ -39,6 +40,7 @@ def validate(
     """
     given = {
         "opt_scale": opt_scale,
+        "opt_offset": opt_offset,
         "s1_units": s1_units,
         "fill_invalid": fill_invalid,
         "resample_s1": resample_s1,
