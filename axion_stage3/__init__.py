@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.run_export import export_run as export_run
     from axion_stage3.exporting.visualization import visualize_run as visualize_run
     from axion_stage3.inference.grounding_run import run_inference as run_inference
+    from axion_stage3.inference.installation_check import check_installation as check_installation
     from axion_stage3.inference.predictor import ground as ground
     from axion_stage3.inference.run_plan import plan_run as plan_run
     from axion_stage3.inspection.explanation import explain_findings as explain_findings

@@ -77,6 +77,7 @@ def test_every_command_is_also_a_function() -> None:
         "validate": {"validate_inputs", "validate_run"},
         "inspect-tile": {"inspect_tile"},
         "explain": {"explain_findings"},
+        "doctor": {"check_installation"},
         "benchmark": {"run_benchmark", "BenchmarkPlan"},
     }
 

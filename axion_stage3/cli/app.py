@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "config show": "axion_stage3.cli.commands.config",
     "config init": "axion_stage3.cli.commands.config",
     "config schema": "axion_stage3.cli.commands.config",
+    "doctor": "axion_stage3.cli.commands.doctor",
 }
 """Command name to its module, in the order of ``--help``. A name of two words is in a group."""
 

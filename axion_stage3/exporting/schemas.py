@@ -17,6 +17,7 @@ from axion_stage3.config_documents import (
 )
 from axion_stage3.exporting.run_export import EXPORT_SCHEMA, Export
 from axion_stage3.exporting.visualization import VISUALIZATION_SCHEMA, Visualization
+from axion_stage3.inference.installation_check import INSTALLATION_SCHEMA, InstallationDocument
 from axion_stage3.inference.run_document import RUN_SCHEMA_VERSION, RunDocument
 from axion_stage3.inference.run_plan import PLAN_SCHEMA, RunPlan
 from axion_stage3.inspection.document_schema import schema_of
@@ -59,6 +60,7 @@ DOCUMENTS: Final = {
     "inspect-tile": Document(InspectionReport, INSPECTION_SCHEMA_VERSION),
     "explain": Document(ExplanationDocument, EXPLANATION_SCHEMA_VERSION),
     "benchmark": Document(BenchmarkDocument, BENCHMARK_SCHEMA),
+    "doctor": Document(InstallationDocument, INSTALLATION_SCHEMA),
     "config-show": Document(ConfigurationDocument, CONFIGURATION_SCHEMA),
 }
 """The document of each command."""
