@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from axion_stage3.cli import infer_report as report
 from axion_stage3.inference.run_observer import RunObserver
@@ -134,19 +134,3 @@ class InferConsole(RunObserver):
     def _write_done(self, lines: list[str]) -> None:
         self._write(lines[:1], "good")
         self._write(lines[1:])
-
-
-def result_document(result: RunResult, config: InferenceConfig) -> dict[str, Any]:
-    """The document of ``infer --json``: how the run ended, its summary, and where things are."""
-    return {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "command": "infer",
-        "exit_code": result.exit_code,
-        "is_interrupted": result.is_interrupted,
-        "is_over_failure_limit": result.is_over_failure_limit,
-        "output_dir": str(result.output_dir),
-        "summary_path": None if result.summary_path is None else str(result.summary_path),
-        "statistics_path": None if result.statistics_path is None else str(result.statistics_path),
-        "summary": dict(result.summary),
-        "configuration": config.model_dump(mode="json"),
-    }

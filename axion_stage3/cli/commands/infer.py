@@ -57,7 +57,7 @@ def infer(
       axion-stage3 infer --opt-v2-dir stage2/ --s1-dir s1/ --output-dir outputs/
     """
     given = dict(locals())
-    from axion_stage3.cli.infer_console import InferConsole, result_document
+    from axion_stage3.cli.infer_console import InferConsole
     from axion_stage3.cli.output import Output
     from axion_stage3.config import InferenceConfig, resolve_config
 
@@ -72,11 +72,12 @@ def infer(
         raise SystemExit(0)
     # torch takes seconds to import: what is wrong with the options is said before.
     from axion_stage3.inference.grounding_run import run_inference
+    from axion_stage3.inference.run_document import run_document
 
     output = Output(is_quiet=quiet)
     with InferConsole(output, config) as console:
         result = run_inference(config, observer=console, command=sys.argv)
     console.run_done(result)
     if json_document:
-        output.document(result_document(result, config))
+        output.document(run_document(result, config))
     raise SystemExit(result.exit_code)
