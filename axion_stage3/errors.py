@@ -7,7 +7,6 @@
     │   ├── NoTilePairsError (ValueError)            nothing in common between the folders
     │   ├── TileCollisionError (ValueError)          two tiles would fall on one output
     │   ├── GeoreferenceTableError (ValueError)      a table of georeferences that cannot be used
-    │   ├── GeoreferenceTableError (ValueError)      a table of georeferences that cannot be used
     │   ├── TileListError (ValueError)               a list names tiles that are not there
     │   └── TileError                                one tile; a run goes on with the others
     │       ├── TileReadError (OSError)              not an NPZ, truncated, hostile
@@ -16,7 +15,7 @@
     │       ├── TileUnitsError (ValueError)          DN for reflectance, linear for dB
     │       ├── TilePixelsError (ValueError)         NaN, Inf, empty
     │       ├── TileGeoreferenceError (ValueError)   unusable, rotated, or not the same place
-    │       ├── TileGeoreferenceError (ValueError)   unusable, rotated, or not the same place
+    │       ├── TileCrashError                       its worker process died, more than once
     │       └── InvalidOutputError (ValueError)      the result failed its validation
     ├── CheckpointError (ValueError)         exit 5  corrupt, foreign or unfit checkpoint
     │   └── CheckpointNotFoundError (FileNotFoundError)
@@ -121,12 +120,6 @@ class GeoreferenceTableError(InputError, ValueError):
     code = "AX-E405"
 
 
-class GeoreferenceTableError(InputError, ValueError):
-    """A table of georeferences cannot be read, or contradicts itself."""
-
-    code = "AX-E405"
-
-
 class TileError(InputError):
     """One tile cannot be processed; the run goes on with the others."""
 
@@ -169,10 +162,10 @@ class TileGeoreferenceError(TileError, ValueError):
     code = "AX-E416"
 
 
-class TileGeoreferenceError(TileError, ValueError):
-    """A georeference that cannot be used, is missing, or does not fit that of another tile."""
+class TileCrashError(TileError):
+    """The process that worked on the tile died, more than once."""
 
-    code = "AX-E416"
+    code = "AX-E421"
 
 
 class InvalidOutputError(TileError, ValueError):

@@ -195,6 +195,11 @@ class RunSession:
         """Add an outcome to the journal, see :meth:`TileLog.record`."""
         self.log.record(outcome)
 
+    @property
+    def lease_name(self) -> str:
+        """Name of the file in ``OUTPUT/runs`` that is there as long as this session is."""
+        return self._lease.path.name
+
     def check(self) -> None:
         """Make sure that this session still holds the output folder.
 

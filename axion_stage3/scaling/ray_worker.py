@@ -1,0 +1,183 @@
+"""What runs inside a Ray actor: one network on one device, and a journal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.errors import AxionError, CheckpointError, InputFolderError, OutputError
+from axion_stage3.inference.tile_work import TileWork
+from axion_stage3.runs.fingerprint import RunFingerprint
+from axion_stage3.runs.journal import RUNS_FOLDER, Journal, JournalHeader
+from axion_stage3.runs.tile_log import TileLog
+from axion_stage3.scaling.ray_access import require_ray
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from axion_stage3.config import InferenceConfig
+    from axion_stage3.runs.journal import EndState
+    from axion_stage3.runs.outcome import TileOutcome
+    from axion_stage3.scaling.leases import TileLease
+
+_SIGHT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrders:
+    """What all workers of a run are told.
+
+    Attributes:
+        config: The run.
+        device: ``cpu`` or ``cuda``.
+        checkpoint_sha256: Of the driver's checkpoint.
+        header: First line of the driver's journal.
+        lease_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
+        folder: The folder the driver was started in; relative paths begin there.
+        n_tiles: Number of pairs in the folders.
+    """
+
+    config: InferenceConfig
+    device: str
+    checkpoint_sha256: str
+    header: JournalHeader
+    lease_name: str
+    folder: str
+    n_tiles: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReport:
+    """What became of a lease.
+
+    Attributes:
+        outcomes: Of its tiles; statistics are in the worker's journal only.
+        seconds: How long it took.
+        error: What ends the run, None if it goes on.
+    """
+
+    outcomes: tuple[TileOutcome, ...]
+    seconds: float
+    error: AxionError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A worker that has begun, or could not.
+
+    Attributes:
+        node: Ray's name of the machine it is on.
+        error: Why it could not begin, None if it has.
+    """
+
+    node: str
+    error: AxionError | None = None
+
+
+class RayWorker:
+    """A worker; its methods are called from elsewhere, ``stop`` while ``process`` is at work."""
+
+    def __init__(self) -> None:
+        self._stop = Event()
+        self._orders: WorkerOrders | None = None
+        self._work: TileWork | None = None
+        self._journal: Journal | None = None
+
+    def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
+        """Load the network and open the journal.
+
+        Args:
+            orders: What is to be done.
+            name: Name of the worker, in its journal's name.
+        """
+        try:
+            self._begin(orders, name)
+        except AxionError as error:
+            return WorkerFacts(_node(), error)
+        return WorkerFacts(_node())
+
+    def _begin(self, orders: WorkerOrders, name: str) -> None:
+        if os.path.isdir(orders.folder):  # noqa: PTH112 - never raises
+            os.chdir(orders.folder)
+        config = orders.config
+        runs_folder = config.output_dir / RUNS_FOLDER
+        _require_sight(runs_folder / orders.lease_name, config)
+        checkpoint = load_checkpoint(config.checkpoint)
+        if checkpoint.sha256 != orders.checkpoint_sha256:
+            raise CheckpointError(
+                f"The checkpoint {checkpoint.path} on {platform.node()} is not the driver's.",
+                hint="Give all machines the same file, or put it on a shared file system.",
+                path=checkpoint.path,
+            )
+        self._orders = orders
+        self._work = TileWork(config, checkpoint, torch.device(orders.device), self._stop)
+        self._journal = Journal(runs_folder, orders.header.led(name))
+
+    def process(self, lease: TileLease) -> LeaseReport:
+        """Process the tiles of a lease with the code of a local run, and journal them."""
+        assert self._orders is not None, "begun before"
+        assert self._journal is not None, "begun before"
+        assert self._work is not None, "begun before"
+        outcomes: list[TileOutcome] = []
+        log = TileLog(
+            self._journal,
+            RunFingerprint(self._orders.header.configuration_digest),
+            self._orders.config.output_dir,
+            lease.replaced,
+        )
+
+        def report(outcome: TileOutcome) -> None:
+            log.record(outcome)
+            outcomes.append(replace(outcome, statistics=None))
+
+        began = time.perf_counter()
+        error = None
+        try:
+            self._work.run(lease.pairs, log.fingerprint, report, self._orders.n_tiles)
+        except AxionError as fault:
+            error = fault
+        return LeaseReport(tuple(outcomes), time.perf_counter() - began, error)
+
+    def stop(self) -> None:
+        """Begin no more tiles, and drop the batch in flight."""
+        self._stop.set()
+
+    def finish(self, state: EndState) -> None:
+        """Close the journal."""
+        if self._journal is not None:
+            self._journal.close(state)
+
+
+def _node() -> str:
+    return str(require_ray().get_runtime_context().get_node_id())
+
+
+def _require_sight(lease: Path, config: InferenceConfig) -> None:
+    """Make sure that this machine sees the folders of the run under the same paths."""
+    deadline = time.monotonic() + _SIGHT_SECONDS
+    # A network file system may take a while to show what another machine has just made.
+    while not lease.is_file():
+        if time.monotonic() > deadline:
+            raise OutputError(
+                f"The machine {platform.node()} does not see the output folder "
+                f"{config.output_dir} of this run.",
+                hint="Workers on several machines need a file system that all of them share, "
+                "under the same path.",
+                path=config.output_dir,
+            )
+        time.sleep(0.2)
+    for folder in (config.opt_v2_dir, config.s1_dir):
+        if not folder.is_dir():
+            raise InputFolderError(
+                f"The machine {platform.node()} does not see the folder {folder}.",
+                hint="Workers on several machines need a file system that all of them share, "
+                "under the same path.",
+                path=folder,
+            )
