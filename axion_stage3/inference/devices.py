@@ -13,6 +13,12 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _N_CUDA_WORKERS: Final = 2
 _MOST_CPU_WORKERS: Final = 8
+_WORDS_OF_MEMORY_THAT_RAN_OUT: Final = (
+    "can't allocate memory",  # the CPU allocator of torch
+    "could not create a primitive",  # oneDNN, whose convolutions run on the CPU
+    "could not execute a primitive",
+)
+"""On the CPU torch raises a plain RuntimeError, which only its text tells apart."""
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -114,7 +120,7 @@ def free_memory(device: torch.device) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that device or main memory ran out."""
-    # torch's CPU allocator raises a plain RuntimeError that only its text tells apart.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in _WORDS_OF_MEMORY_THAT_RAN_OUT)
     )

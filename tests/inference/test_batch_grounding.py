@@ -104,6 +104,8 @@ def test_out_of_memory_costs_at_most_log2_of_the_batch(n_fit: int) -> None:
         torch.OutOfMemoryError("CUDA out of memory"),
         MemoryError(),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not execute a primitive"),
     ],
 )
 def test_every_kind_of_running_out_of_memory_is_recognised(fault: Exception) -> None:
