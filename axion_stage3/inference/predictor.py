@@ -200,9 +200,7 @@ class Predictor:
             squares += change * (tiles - mean)
         return [first.cpu(), (squares / (samples - 1)).sqrt().cpu(), mean.cpu()]
 
-    def _draw(
-        self, encoding: Encoding, plan: SamplingPlan, noise: PartNoise, draw: int
-    ) -> Tensor:
+    def _draw(self, encoding: Encoding, plan: SamplingPlan, noise: PartNoise, draw: int) -> Tensor:
         if plan.n_calls == 0:
             return encoding.mean
         network = self._network

@@ -122,9 +122,7 @@ def read_stored_tile(
     except TileReadError as error:
         findings.append(unreadable(error, subject))
         stored = None
-    return StoredTile(
-        subject, path, headers, layout, tuple(findings), stored, others, georeference
-    )
+    return StoredTile(subject, path, headers, layout, tuple(findings), stored, others, georeference)
 
 
 def subject_of(names: Collection[str]) -> Subject | None:
