@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from axion_stage3.exporting.composites import (
+    VH_RANGE_DB,
+    VV_RANGE_DB,
     common_stretch,
     radar_composite,
     thumbnail,
@@ -35,6 +37,8 @@ _SHADES: Final = " ░▒▓█"
 _LUMINANCE: Final = (0.299, 0.587, 0.114)
 _PNG_PANEL_PX: Final = 480
 _PNG_GAP_PX: Final = 8
+_RADAR_PERCENTILES: Final = (2.0, 98.0)
+_SMALLEST_SPAN: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +54,17 @@ class Panel:
     image: Rgb
 
 
-def panels_of(pixels: Mapping[Subject, NDArray[np.float32]]) -> list[Panel]:
+def panels_of(
+    pixels: Mapping[Subject, NDArray[np.float32]],
+    stored: Mapping[Subject, NDArray[np.float32]] | None = None,
+) -> list[Panel]:
     """Draw opt_v2, s1 and opt_final, as far as they are there.
 
     Args:
         pixels: (band, y, x) in reflectance or dB, by kind of tile.
+        stored: Tiles in other units, likewise; each is drawn by its own range of values.
     """
+    stored = stored or {}
     # Wild values would leave nothing of the colours; what is beyond the range is reported anyway.
     optical = {
         subject: np.clip(values, *OUTPUT_RANGE)
@@ -69,7 +78,18 @@ def panels_of(pixels: Mapping[Subject, NDArray[np.float32]]) -> list[Panel]:
             panels.append(Panel(subject, true_colour(optical[subject], stretch)))
         elif subject in pixels:
             panels.append(Panel("s1 (VV VH)", radar_composite(pixels[subject])))
+        elif subject in stored and np.isfinite(stored[subject]).any(axis=(1, 2)).all():
+            panels.append(Panel(f"{subject}, as stored", _drawn_by_range(subject, stored[subject])))
     return panels
+
+
+def _drawn_by_range(subject: Subject, values: NDArray[np.float32]) -> Rgb:
+    if subject != "s1":
+        return true_colour(values, common_stretch([values]))
+    low, high = np.nanpercentile(values, _RADAR_PERCENTILES, axis=(1, 2), keepdims=True)
+    share = (values - low) / np.maximum(high - low, _SMALLEST_SPAN)
+    ends = np.array([VV_RANGE_DB, VH_RANGE_DB], dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    return radar_composite((ends[:, 0] + share * (ends[:, 1] - ends[:, 0])).astype(np.float32))
 
 
 def terminal_picture(panels: Sequence[Panel]) -> str:

@@ -125,10 +125,12 @@ class TileInspection:
         report: Everything that can be said in words and numbers.
         pixels: By kind of tile: (band, y, x) float32 in reflectance or dB; NaN where no usable
             value is stored. A tile of which nothing is usable, or in wrong units, is left out.
+        stored: Tiles in wrong units, as they are stored, otherwise likewise.
     """
 
     report: InspectionReport
     pixels: Mapping[Subject, NDArray[np.float32]]
+    stored: Mapping[Subject, NDArray[np.float32]]
 
 
 def inspect_tile(
@@ -181,10 +183,17 @@ def inspect_tile(
         findings=tuple(records_of(findings, _paths(location, run))),
         run=None if run is None else tell_run_story(run, location.name, location.paths, outcome),
     )
-    pixels = {subject: _with_gaps(each) for subject, each in checked.items()}
-    return TileInspection(
-        report, {subject: values for subject, values in pixels.items() if values is not None}
-    )
+    pixels = {
+        subject: _with_gaps(each.values, each.tile.stored)
+        for subject, each in checked.items()
+        if each.values is not None and each.tile.stored is not None
+    }
+    stored = {
+        subject: _with_gaps(each.tile.stored, each.tile.stored)
+        for subject, each in checked.items()
+        if each.values is None and each.tile.stored is not None
+    }
+    return TileInspection(report, pixels, stored)
 
 
 def _find(
@@ -215,11 +224,8 @@ def _check_all(location: TileLocation, options: CheckOptions) -> dict[Subject, C
     return checked
 
 
-def _with_gaps(checked: CheckedTile) -> NDArray[np.float32] | None:
+def _with_gaps(values: NDArray[np.float32], stored: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values of a tile, NaN where the checks had to fill them."""
-    values, stored = checked.values, checked.tile.stored
-    if values is None or stored is None:
-        return values
     is_usable = (stored > USABLE_RANGE[0]) & (stored < USABLE_RANGE[1])
     return np.where(is_usable, values, np.float32(np.nan))
 

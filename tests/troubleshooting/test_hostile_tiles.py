@@ -76,7 +76,7 @@ def _inspect_all_ways(bench: Bench, array: np.ndarray[Any, Any], options: CheckO
     inspection = inspect_tile(str(path), options=options)
 
     json.dumps(inspection.report.as_document(), allow_nan=False)
-    panels = panels_of(inspection.pixels)
+    panels = panels_of(inspection.pixels, inspection.stored)
     assert inspection_text(inspection.report, terminal_picture(panels))
     if panels:
         assert picture_png(panels)

@@ -193,6 +193,36 @@ def test_gaps_are_seen_in_the_picture(bench: Bench, capsys: pytest.CaptureFixtur
     assert not (radar.image[5:] == (255, 0, 255)).all(axis=-1).any()
 
 
+def test_tiles_in_wrong_units_are_drawn_too(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.write()
+    folders = ("--opt-v2-dir", bench.opt_v2_dir, "--s1-dir", bench.s1_dir)
+    clean = _picture(bench)
+    bench.write((bench.opt_v2 * 10000).astype(np.uint16), 10 ** (bench.s1 / 10))
+    wrong = _picture(bench)
+
+    _, text = shown(capsys, NAME, *folders)
+
+    assert "\nopt_v2, as stored" in text
+    assert "s1, as stored" in text
+    for before, after in zip(clean, wrong, strict=True):
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.8
+
+
+def test_a_tile_without_one_of_its_bands_has_no_picture(bench: Bench) -> None:
+    bench.s1[1] = np.nan
+    bench.opt_v2[2] = np.nan
+    bench.write()
+
+    assert _picture(bench) == []
+
+
+def _picture(bench: Bench) -> list[np.ndarray]:
+    inspection = inspect_tile(bench.opt_v2_dir / NAME, s1_dir=bench.s1_dir)
+    return [panel.image for panel in panels_of(inspection.pixels, inspection.stored)]
+
+
 def test_png_without_a_usable_pixel_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,7 +54,7 @@ def inspect_tile(
         output_dir=output_dir,
         options=check_options(given, checkpoint=checkpoint, output_dir=output_dir),
     )
-    output, panels = Output(), panels_of(inspection.pixels)
+    output, panels = Output(), panels_of(inspection.pixels, inspection.stored)
     if png_file is not None and panels:
         write_bytes(png_file, picture_png(panels))
     elif png_file is not None:
