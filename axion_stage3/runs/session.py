@@ -28,6 +28,7 @@ from axion_stage3.runs.manifest import (
     write_manifest,
 )
 from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
@@ -127,10 +128,11 @@ class RunSession:
         Raises:
             RunConflictError: Another run is writing here, or outputs of another configuration are
                 there and ``existing`` does not say what to do with them.
-            OutputError: The output folder cannot be read or written.
+            OutputError: The output folder cannot be read or written, or has links that lead out.
         """
         runs_folder = _make_runs_folder(output_dir)
         tiles = [pair.name for pair in pairs]
+        refuse_links_outward(output_dir, tiles)
         inputs_sha256 = hash_names(sorted(tiles))
         fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
         digest = fingerprint.configuration_digest

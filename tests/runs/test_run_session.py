@@ -181,6 +181,34 @@ def test_an_output_folder_that_is_a_file_is_an_output_error(bench: Workbench) ->
         bench.open()
 
 
+@pytest.mark.parametrize("name", ["sub/tile_007.npz", "sub/deeper/tile_007.npz"])
+def test_nothing_is_written_or_removed_through_a_link_that_leads_out(
+    bench: Workbench, name: str
+) -> None:
+    for folder in ("opt_v2", "s1"):
+        (bench.root / folder / name).parent.mkdir(parents=True)
+    pairs = (bench.add_pair(name),)
+    elsewhere = bench.root / "elsewhere"
+    (elsewhere / name).parent.mkdir(parents=True)
+    (elsewhere / name).write_bytes(b"of somebody else")
+    bench.output_dir.mkdir()
+    (bench.output_dir / "sub").symlink_to(elsewhere / "sub")
+    with pytest.raises(OutputError, match="leads out of the output folder"):
+        bench.open(existing="overwrite", pairs=pairs)
+    assert (elsewhere / name).read_bytes() == b"of somebody else"
+    assert not list(bench.output_dir.glob("runs/*"))
+
+
+def test_links_inside_the_output_folder_and_to_it_are_fine(bench: Workbench) -> None:
+    for folder in ("opt_v2", "s1"):
+        (bench.root / folder / "sub").mkdir()
+    pairs = (bench.add_pair("sub/tile_007.npz"),)
+    (bench.root / "disk" / "real").mkdir(parents=True)
+    bench.output_dir.symlink_to(bench.root / "disk")
+    (bench.output_dir / "sub").symlink_to(bench.output_dir / "real")
+    bench.open(pairs=pairs).close("finished", 0)
+
+
 def test_every_result_field_changes_the_fingerprint() -> None:
     base = RunFingerprint.of({}, CHECKPOINT)
     digests = {RunFingerprint.of({field: 1}, CHECKPOINT) for field in RESULT_FIELDS}
