@@ -116,6 +116,8 @@ class RayWorker:
                 hint="Give all machines the same file, or put it on a shared file system.",
                 path=checkpoint.path,
             )
+        if orders.device == "cpu":
+            torch.set_num_threads(1)  # a slot is one core, whatever the environment says
         self._orders = orders
         self._work = TileWork(config, checkpoint, torch.device(orders.device), self._stop)
         self._journal = Journal(runs_folder, orders.header.led(name))
