@@ -84,6 +84,7 @@ def check_kills(
         n_kills += stop_at(start(options), output, n_wanted, number)
         for name, value in hashes(output, "tile_*.npz").items():
             assert value == hashes(reference, name)[name], (i, name)
+    (folder / "measured.txt").write_text(f"{n_kills} of {len(numbers)} signals met a running run\n")
     assert n_kills > len(numbers) / 3
     assert run_inference(**options).exit_code == 0
     assert hashes(output, "*.npz") == hashes(reference, "*.npz")
