@@ -125,18 +125,6 @@ def read_stored_tile(
     return StoredTile(subject, path, headers, layout, tuple(findings), stored, others, georeference)
 
 
-def subject_of(names: Collection[str]) -> Subject | None:
-    """Which kind of tile an NPZ with these keys is; None if no layout fits.
-
-    An output that was saved with its inputs counts as an output.
-    """
-    subjects: tuple[Subject, ...] = ("opt_final", "opt_v2", "s1")
-    for subject in subjects:
-        if any(set(layout.keys) <= set(names) for layout in LAYOUTS[subject]):
-            return subject
-    return None
-
-
 def _as_float32(arrays: Mapping[str, NDArray[Any]], layout: Layout) -> NDArray[np.float32]:
     """The bands as one array (band, y, x)."""
     if layout.is_stacked:
