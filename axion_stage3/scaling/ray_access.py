@@ -82,6 +82,27 @@ def connected(ray: Any, address: str | None, n_cpus: int | None) -> Iterator[Non
         ray.shutdown()
 
 
+def is_node_alive(ray: Any, node: str) -> bool:
+    """Whether a machine of the cluster is still there.
+
+    Ray notices that a machine is gone many seconds after it lost the workers on it, so that its
+    own process there is asked too.
+
+    Args:
+        ray: The package.
+        node: Ray's name of the machine.
+    """
+    for facts in ray.nodes():
+        if facts["NodeID"] == node and facts["Alive"]:
+            place = facts["NodeManagerAddress"], facts["NodeManagerPort"]
+            try:
+                socket.create_connection(place, _REACH_SECONDS).close()
+            except OSError:
+                return False
+            return True
+    return False
+
+
 def _n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

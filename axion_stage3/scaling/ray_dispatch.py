@@ -13,6 +13,7 @@ from axion_stage3.errors import ResourceError, TileCrashError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import JournalIndex
 from axion_stage3.runs.outcome import TileOutcome
+from axion_stage3.scaling.ray_access import is_node_alive
 
 if TYPE_CHECKING:
     from threading import Event
@@ -157,7 +158,7 @@ class RayDispatch:
         """Take back what a worker had that is gone, and start another in its place."""
         self._workers.remove(worker)
         self._ray.kill(worker.actor)  # it may only be out of reach
-        is_node_lost = bool(worker.node) and not self._is_alive(worker.node)
+        is_node_lost = bool(worker.node) and not is_node_alive(self._ray, worker.node)
         lease, worker.lease = worker.lease, None
         if lease is not None:
             done = self._done_by(worker, lease)
@@ -207,9 +208,6 @@ class RayDispatch:
         )
         self._session.log.give_up(outcome)
         self._count(outcome)
-
-    def _is_alive(self, node: str) -> bool:
-        return any(each["NodeID"] == node and each["Alive"] for each in self._ray.nodes())
 
     def _halt(self) -> None:
         """Ask all workers to stop, and count what they had done until then."""

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     Infer = Callable[..., RunResult]
 
-ray: Any = pytest.importorskip("ray")
+pytest.importorskip("ray")
+ray: Any = ray_access.require_ray()
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
