@@ -42,6 +42,16 @@ Mosaic = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Blend = Annotated[
+    bool,
+    typer.Option(
+        "--blend/--no-blend",
+        metavar="",
+        help="In a mosaic, level steps between tiles that touch, up to 16 px inside. Default: yes.",
+        show_default=False,
+        rich_help_panel=_WHAT,
+    ),
+]
 ExportTiles = Annotated[
     list[str] | None,
     typer.Option(

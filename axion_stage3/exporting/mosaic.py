@@ -2,7 +2,8 @@
 
 Tiles that lie on one grid are put where they belong. Where they overlap they are blended: each
 counts by its distance from its own border, so that one passes smoothly into the next and a seam has
-no edge; where only one tile lies, its values stay as they are. Memory holds one strip of rows and
+no edge; where only one tile lies, its values stay as they are (seams.py levels the steps between
+tiles that touch without overlapping). Memory holds one strip of rows and
 the tiles that reach into it.
 """
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from axion_stage3.errors import UsageError
 from axion_stage3.exporting.mosaic import mosaic_strips, plan_mosaic
+from axion_stage3.exporting.seams import SeamLeveller
 from axion_stage3.exporting.tile_exports import (
     TileSource,
     agreed_place,
@@ -71,16 +72,20 @@ class MosaicExport:
             style.to != "geotiff", style.stored_type, tags(MOSAIC_NAME, self._facts)
         )
         facts = style.layers.facts
+        seen: set[str] = set()
         with (
             self._progress("Joining tiles", len(plan.tiles)) as shown,
             RowWriter(path, facts, plan.size, plan.georeference, geotiff) as writer,
         ):
 
             def load(name: str) -> NDArray[np.float32]:
-                shown.advance()
+                if name not in seen:
+                    seen.add(name)
+                    shown.advance()
                 return self._load(name)
 
-            for strip in mosaic_strips(plan, load, len(facts)):
+            source = SeamLeveller(plan, load) if style.is_blended else load
+            for strip in mosaic_strips(plan, source, len(facts)):
                 writer.write_rows(strip)
         if style.to == "stac":
             self._write_picture(path, plan)
@@ -109,7 +114,9 @@ class MosaicExport:
             raise UsageError("The mosaic is too large for a quick look.", hint="Use --to cog.")
         rows = []
         n_before = 0
-        for strip in mosaic_strips(plan, self._load_optical, 4):
+        load = self._load_optical
+        source = SeamLeveller(plan, load) if self._style.is_blended else load
+        for strip in mosaic_strips(plan, source, 4):
             rows.append(strip[:, -n_before % factor :: factor, ::factor])
             n_before += strip.shape[1]
         a, b, c, d, e, f = plan.georeference.transform

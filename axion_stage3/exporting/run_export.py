@@ -104,6 +104,7 @@ def export_run(
     *,
     to: Format = "geotiff",
     is_mosaic: bool = False,
+    is_blended: bool = True,
     tiles: Sequence[str] = (),
     has_std: bool = False,
     has_change: bool = False,
@@ -126,6 +127,7 @@ def export_run(
         to: ``geotiff``, ``cog`` (Cloud-Optimised GeoTIFF), ``png`` (quick looks with world files)
             or ``stac`` (COG, quick look and STAC item of each tile, and a collection).
         is_mosaic: Whether all tiles become one raster, ``mosaic.tif``.
+        is_blended: Whether steps between tiles that touch are levelled in it, up to 16 px inside.
         tiles: Names of the tiles; empty for all.
         has_std: Whether rasters hold the standard deviation over the draws too.
         has_change: Whether rasters hold the change by Stage 3 too.
@@ -157,6 +159,7 @@ def export_run(
         layers=Layers(has_std, has_change, find_indices(indices)),
         stored_type=stored_type,
         is_unreferenced_allowed=is_unreferenced_allowed,
+        is_blended=is_blended,
         when=parse_acquisition_time(acquired) if to == "stac" else None,
     )
     require_rasterio()

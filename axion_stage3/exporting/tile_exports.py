@@ -57,6 +57,7 @@ class ExportStyle:
         is_unreferenced_allowed: Whether tiles without a georeference are exported too.
         when: When the scenes were seen; needed for ``stac`` alone.
         stretch: Brightness of quick looks, the same for all.
+        is_blended: Whether steps between tiles that touch are levelled in mosaics.
     """
 
     to: Format = "geotiff"
@@ -65,6 +66,7 @@ class ExportStyle:
     is_unreferenced_allowed: bool = False
     when: AcquisitionTime | None = None
     stretch: Stretch = Stretch((0.0, 0.0, 0.0), 0.3)  # noqa: RUF009 - it is frozen
+    is_blended: bool = True
 
 
 class TileSource:

@@ -173,7 +173,7 @@ def test_a_mosaic_lies_where_its_tiles_do(
     table: tuple[str, Path],
     tmp_path: Path,
 ) -> None:
-    document = export("--to", "cog", "--mosaic", "--indices", "NDVI", *table)
+    document = export("--to", "cog", "--mosaic", "--no-blend", "--indices", "NDVI", *table)
 
     path = tmp_path / "gis" / "mosaic.tif"
     assert document["mosaic"] == str(path)
@@ -190,6 +190,21 @@ def test_a_mosaic_lies_where_its_tiles_do(
             there = dataset.read(window=window)
             assert np.array_equal(there[:4], opt_final(finished_run, name))
         assert dataset.descriptions[4] == "NDVI"
+
+
+def test_a_blended_mosaic_differs_near_its_seams_alone(
+    export: Callable[..., dict[str, Any]],
+    finished_run: Path,
+    table: tuple[str, Path],
+    tmp_path: Path,
+) -> None:
+    export("--mosaic", *table)
+
+    with rasterio.open(tmp_path / "gis" / "mosaic.tif") as dataset:
+        part = dataset.read()[:4, SIZE:, SIZE:]
+    change = np.abs(part - opt_final(finished_run, "b/tile_1.npz")).max(axis=0)
+    assert (change[16:, 16:] == 0).all()
+    assert (change[:4, 20:] > 0).any()
 
 
 def test_quick_looks_have_a_world_file_and_a_crs(

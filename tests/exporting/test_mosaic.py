@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import rasterio
 
 from axion_stage3.errors import TileGeoreferenceError
 from axion_stage3.exporting.mosaic import mosaic_strips, plan_mosaic
+from axion_stage3.exporting.run_export import export_run
+from axion_stage3.exporting.seams import SeamLeveller
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.georeference import Georeference
+from axion_stage3.tiles.npz_writer import write_npz
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NEIGHBOURS = Path(__file__).parents[2] / "examples" / "neighbours" / "opt_v2"
 UTM = "EPSG:32633"
 SCENE = make_tile(1, 300, 260).truth
 ORIGIN = Georeference(UTM, (10.0, 0.0, 344400.0, 0.0, -10.0, 5294400.0))
@@ -121,3 +127,49 @@ def test_tiles_that_make_no_mosaic(other: Georeference | None, reason: str) -> N
     with pytest.raises(TileGeoreferenceError, match=reason) as caught:
         plan_mosaic({"a": (ORIGIN, (10, 10)), "b": (other, (10, 10))})
     assert caught.value.hint
+
+
+def test_steps_between_tiles_that_touch_are_levelled_near_the_seam_alone() -> None:
+    smooth = np.broadcast_to(np.linspace(0.1, 0.3, 120, dtype=np.float32), (2, 60, 120))
+    tiles = {"a": smooth[:, :, :60].copy(), "b": smooth[:, :, 60:] + np.float32(0.05)}
+    tiles["b"][:, 5, :4] = np.nan
+    plan = plan_mosaic({"a": (ORIGIN, (60, 60)), "b": (ORIGIN.moved(0, 60), (60, 60))})
+
+    (plain,) = mosaic_strips(plan, tiles.__getitem__, 2)
+    (levelled,) = mosaic_strips(plan, SeamLeveller(plan, tiles.__getitem__), 2)
+
+    step = np.abs(np.diff(levelled, axis=2)).mean(axis=(0, 1))
+    assert np.abs(np.diff(plain, axis=2))[:, 10:, 59].min() > 0.05
+    assert np.nanmax(np.abs(np.diff(levelled, axis=2))[:, 10:]) < 0.008
+    assert np.isfinite(step[:58]).all()
+    unchanged = np.abs(levelled - plain)
+    assert (unchanged[:, :, :44] == 0).all()
+    assert (unchanged[:, :, 76:] == 0).all()
+    assert np.array_equal(np.isnan(levelled), np.isnan(plain))
+
+
+def test_real_neighbours_lie_where_their_scene_has_them(tmp_path: Path) -> None:
+    """The names are column and row of each tile in its Sentinel-2 granule, 1,200 m a step."""
+    (tmp_path / "run").mkdir()
+    tiles = {}
+    for path in sorted(NEIGHBOURS.glob("*.npz")):
+        with np.load(path) as stored:
+            column, row = (int(number) for number in path.stem.split("_"))
+            tiles[column, row] = stored["opt_v2"]
+            place = {"crs": stored["crs"], "transform": stored["transform"]}
+            write_npz(tmp_path / "run" / path.name, {"opt_final": stored["opt_v2"], **place})
+    export_run(tmp_path / "run", tmp_path / "gis", is_mosaic=True, is_blended=False)
+
+    with rasterio.open(tmp_path / "gis" / "mosaic.tif") as dataset:
+        pixels, bounds = dataset.read(), dataset.bounds
+        for (column, row), expected in tiles.items():
+            west, north = 300_000 + column * 1200, 5_400_000 - row * 1200
+            window = rasterio.windows.from_bounds(
+                west, north - 1200, west + 1200, north, dataset.transform
+            )
+            assert np.array_equal(dataset.read(window=window), expected)
+    assert len(tiles) == 6
+    assert (bounds.left, bounds.top) == (344_400, 5_294_400)
+    across, down = (np.abs(np.diff(pixels, axis=axis)).mean(axis=(0, 3 - axis)) for axis in (2, 1))
+    for steps, seams in ((across, [119]), (down, [119, 239])):
+        assert steps[seams].max() < 1.3 * np.median(steps)  # the land goes on across the seams
