@@ -120,7 +120,7 @@ class Fragile(RayWorker):
 
 
 class Slow(Fragile):
-    seconds_per_tile = 0.4
+    seconds_per_tile = 0.8
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_an_actor_and_a_node_are_killed_and_nothing_is_missing(
     if ray.is_initialized():
         ray.shutdown()
     monkeypatch.setattr(ray_engine.RayEngine, "worker_class", Slow)
-    write_pairs(tmp_path, 60, sizes=(16,))
+    write_pairs(tmp_path, 120, sizes=(16,))
     folders = {"opt_v2_dir": tmp_path / "opt_v2", "s1_dir": tmp_path / "s1"}
     whole = infer(**folders, output_dir=tmp_path / "whole").output_dir
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -179,13 +179,17 @@ def test_an_actor_and_a_node_are_killed_and_nothing_is_missing(
         nodes.wait_for_nodes()
         runs = tmp_path / "out" / "runs"
 
+        killed_at: list[int] = []
+
         def kill(n_done: int) -> None:
-            if n_done == 8:
-                head = nodes.head_node.node_id
-                (worker,) = runs.glob(f"worker-{head}-*")
-                os.kill(int(worker.name.rpartition("-")[2]), signal.SIGKILL)
-            if n_done == 20:
+            begun = [path.name.split("-") for path in runs.glob("worker-*")]
+            if not killed_at and len(begun) == 3:
+                (pid,) = (pid for _, node, pid in begun if node == nodes.head_node.node_id)
+                os.kill(int(pid), signal.SIGKILL)
+                killed_at.append(n_done)
+            elif len(killed_at) == 1 and n_done > killed_at[0] + 6:
                 nodes.remove_node(others[0], allow_graceful=False)
+                killed_at.append(n_done)
 
         result = infer(
             **folders, engine="ray", workers=3, address=nodes.address, observer=Watcher(kill)
@@ -193,8 +197,9 @@ def test_an_actor_and_a_node_are_killed_and_nothing_is_missing(
     finally:
         ray.shutdown()
         nodes.shutdown()
+    assert len(killed_at) == 2
     assert result.exit_code == 0
-    assert result.summary["processed"] == 60
+    assert result.summary["processed"] == 120
     assert hashes(result.output_dir) == hashes(whole)
     assert reports(result.output_dir) == reports(whole)
 
@@ -203,7 +208,7 @@ def test_an_actor_and_a_node_are_killed_and_nothing_is_missing(
 def test_ctrl_c_ends_a_run_on_ray_as_any_other(
     infer: Infer, tmp_path: Path, checkpoint_path: Path
 ) -> None:
-    write_pairs(tmp_path, 400, sizes=(64,))
+    write_pairs(tmp_path, 250, sizes=(64,))
     program = (
         "import signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -213,7 +218,7 @@ def test_ctrl_c_ends_a_run_on_ray_as_any_other(
     options = {
         "--opt-v2-dir": tmp_path / "opt_v2", "--s1-dir": tmp_path / "s1",
         "--output-dir": tmp_path / "out", "--checkpoint": checkpoint_path,
-        "--device": "cpu", "--engine": "ray", "--workers": "2", "--timesteps": "20",
+        "--device": "cpu", "--engine": "ray", "--workers": "2", "--timesteps": "10",
     }  # fmt: skip
     words = [str(word) for option in options.items() for word in option]
     process = subprocess.Popen(
@@ -242,7 +247,7 @@ def test_ctrl_c_ends_a_run_on_ray_as_any_other(
         s1_dir=tmp_path / "s1",
         checkpoint=checkpoint_path,
         device="cpu",
-        timesteps=20,
+        timesteps=10,
     )
-    assert go_on(output_dir=tmp_path / "out").summary["processed"] == 400
+    assert go_on(output_dir=tmp_path / "out").summary["processed"] == 250
     assert hashes(tmp_path / "out") == hashes(go_on(output_dir=tmp_path / "whole").output_dir)
