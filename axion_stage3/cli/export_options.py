@@ -23,12 +23,12 @@ ExportDir = Annotated[
     ),
 ]
 To = Annotated[
-    Literal["geotiff", "cog", "png", "stac"],
+    Literal["geotiff", "cog", "png", "stac", "zarr"],
     typer.Option(
         "--to",
         metavar="FORMAT",
-        help="geotiff, cog, png (quick looks with world files), or stac (cog, quick look and item "
-        "of each tile). Default: geotiff.",
+        help="geotiff, cog, png (quick looks with world files), stac (cog, quick look and item of "
+        "each tile), or zarr (one sharded store, for very many tiles). Default: geotiff.",
         show_default=False,
         rich_help_panel=_WHAT,
     ),

@@ -11,17 +11,15 @@ from axion_stage3.exporting.mosaic import mosaic_strips, plan_mosaic
 from axion_stage3.exporting.seams import SeamLeveller
 from axion_stage3.exporting.tile_exports import (
     TileSource,
-    agreed_place,
     run_facts,
     tags,
+    tile_place,
     write_item,
 )
 from axion_stage3.exporting.world_files import quick_look, write_quick_look
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, RowWriter
 from axion_stage3.rasters.raster_bands import RasterBands
-from axion_stage3.tiles.georeference import Georeference, read_georeference
-from axion_stage3.tiles.layouts import OUTPUT_LAYOUTS, recognise
-from axion_stage3.tiles.npz_reader import NpzArchive
+from axion_stage3.tiles.georeference import Georeference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +61,7 @@ class MosaicExport:
             TileError: A tile cannot be read, or the tiles make no mosaic.
             OutputError: A file cannot be written.
         """
-        plan = plan_mosaic({name: self._place(name) for name in names})
+        plan = plan_mosaic({name: tile_place(self._source, name) for name in names})
         path = self._output_dir / MOSAIC_NAME
         if self._style.to == "png":
             return self._write_picture(path, plan)
@@ -92,16 +90,6 @@ class MosaicExport:
             empty = RasterBands(np.broadcast_to(np.float32(0), (len(facts), *plan.size)), facts)
             write_item(path, MOSAIC_NAME, empty, plan.georeference, style, self._facts)
         return path
-
-    def _place(self, name: str) -> tuple[Georeference | None, tuple[int, int]]:
-        """Georeference and size of a tile, from its headers alone."""
-        path = self._source.folder.path(name)
-        with NpzArchive(path) as archive:
-            layout = recognise(archive.names, OUTPUT_LAYOUTS, path=path, tile_name=name)
-            height, width = archive.headers()[layout.keys[0]].shape[-2:]
-            own = read_georeference(archive, path)
-        size = (height, width)
-        return agreed_place(name, own, self._source.listed_place(name), size), size
 
     def _load(self, name: str) -> NDArray[np.float32]:
         tile = self._source.load(name, with_inputs=self._style.layers.has_change)

@@ -25,6 +25,7 @@ from axion_stage3.exporting.tile_exports import (
     TileSource,
     not_referenced,
 )
+from axion_stage3.exporting.zarr_export import ZarrExport, require_zarr
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from axion_stage3.rasters.raster_bands import StoredType
 
 EXPORT_SCHEMA: Final = 1
-FORMATS: Final[tuple[Format, ...]] = ("geotiff", "cog", "png", "stac")
+FORMATS: Final[tuple[Format, ...]] = ("geotiff", "cog", "png", "stac", "zarr")
 _PROBED_TILES: Final = 50
 _STRETCHED_TILES: Final = 48
 _LISTED_FAILURES: Final = 1000
@@ -72,7 +73,7 @@ class Export:
         command: ``export``.
         run_dir: The run's output folder.
         output_dir: Where the files are.
-        format: ``geotiff``, ``cog``, ``png`` or ``stac``.
+        format: ``geotiff``, ``cog``, ``png``, ``stac`` or ``zarr``.
         bands: Names of the bands of the rasters; empty for quick looks.
         n_tiles: Number of tiles that were to be exported.
         n_exported: Number of them that were exported now.
@@ -125,7 +126,8 @@ def export_run(
         run_dir: The output folder of the run.
         output_dir: Where the files go, under the names of the tiles; not ``run_dir``.
         to: ``geotiff``, ``cog`` (Cloud-Optimised GeoTIFF), ``png`` (quick looks with world files)
-            or ``stac`` (COG, quick look and STAC item of each tile, and a collection).
+            ``stac`` (COG, quick look and STAC item of each tile, and a collection), or ``zarr``
+            (one sharded store of all tiles).
         is_mosaic: Whether all tiles become one raster, ``mosaic.tif``.
         is_blended: Whether steps between tiles that touch are levelled in it, up to 16 px inside.
         tiles: Names of the tiles; empty for all.
@@ -149,6 +151,8 @@ def export_run(
     """
     if to not in FORMATS:
         raise UsageError(f"There is no format {to!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
+    if to == "zarr" and is_mosaic:
+        raise UsageError("A Zarr store holds tiles, no mosaic.", hint="Use --to cog --mosaic.")
     if output_dir.resolve() == run_dir.resolve():
         raise UsageError(
             f"{output_dir} is the folder of the run itself.",
@@ -162,7 +166,10 @@ def export_run(
         is_blended=is_blended,
         when=parse_acquisition_time(acquired) if to == "stac" else None,
     )
-    require_rasterio()
+    if to == "zarr":
+        require_zarr()
+    else:
+        require_rasterio()
     folder = RunFolder(run_dir, opt_v2_dir=opt_v2_dir)
     names = _chosen_names(folder, tiles)
     table = None if georeference is None else read_georeference_table(georeference)
@@ -175,7 +182,9 @@ def export_run(
     make_folder(output_dir)
     work = _Work(source, output_dir, style, n_workers, progress)
     mosaic = work.mosaic(names) if is_mosaic else None
-    if mosaic is None:
+    if to == "zarr":
+        work.zarr_store(names)
+    elif mosaic is None:
         work.tiles(names)
     collection = work.collection(names, mosaic) if to == "stac" else None
     return Export(
@@ -249,6 +258,15 @@ class _Work:
             self.failed[name] = FailedExport(name, error.code, error.message, error.hint)
         else:
             raise error
+
+    def zarr_store(self, names: Sequence[str]) -> None:
+        export = ZarrExport(
+            self._source, self._output_dir, self._style, self._n_workers, self._progress
+        )
+        export(names)
+        self.n_exported, self.n_kept = export.n_exported, export.n_kept
+        for name, error in export.failed.items():
+            self.failed[name] = FailedExport(name, error.code, error.message, error.hint)
 
     def mosaic(self, names: Sequence[str]) -> Path:
         export = MosaicExport(self._source, self._output_dir, self._style, self._progress)

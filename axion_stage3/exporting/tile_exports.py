@@ -17,7 +17,9 @@ from axion_stage3.exporting.output_folder import make_folder
 from axion_stage3.exporting.stac_documents import StacSubject, item_id_of, stac_item
 from axion_stage3.exporting.world_files import quick_look, write_quick_look
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, write_geotiff
-from axion_stage3.tiles.georeference import agree
+from axion_stage3.tiles.georeference import agree, read_georeference
+from axion_stage3.tiles.layouts import OUTPUT_LAYOUTS, recognise
+from axion_stage3.tiles.npz_reader import NpzArchive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.georeference import Georeference
     from axion_stage3.tiles.georeference_tables import GeoreferenceTable
 
-Format: TypeAlias = Literal["geotiff", "cog", "png", "stac"]
+Format: TypeAlias = Literal["geotiff", "cog", "png", "stac", "zarr"]
 
 COLLECTION_NAME: Final = "collection.json"
 ITEM_SUFFIX: Final = ".item.json"
@@ -51,7 +53,7 @@ class ExportStyle:
     """What is made of each tile.
 
     Attributes:
-        to: ``geotiff``, ``cog``, ``png``, or ``stac`` (COG, quick look and item).
+        to: ``geotiff``, ``cog``, ``png``, ``stac`` (COG, quick look and item), or ``zarr``.
         layers: What the rasters hold beside opt_final.
         stored_type: How their pixels are stored.
         is_unreferenced_allowed: Whether tiles without a georeference are exported too.
@@ -250,6 +252,21 @@ def agreed_place(
     """
     sources = [("the tile", own, size), ("--georeference", listed, size)]
     return agree(sources, tile_name=name)
+
+
+def tile_place(source: TileSource, name: str) -> tuple[Georeference | None, tuple[int, int]]:
+    """Georeference, height and width of a tile, from its headers alone.
+
+    Raises:
+        TileError: It cannot be read, or its georeferences contradict each other.
+    """
+    path = source.folder.path(name)
+    with NpzArchive(path) as archive:
+        layout = recognise(archive.names, OUTPUT_LAYOUTS, path=path, tile_name=name)
+        height, width = archive.headers()[layout.keys[0]].shape[-2:]
+        own = read_georeference(archive, path)
+    size = (height, width)
+    return agreed_place(name, own, source.listed_place(name), size), size
 
 
 def not_referenced(name: str, *, is_stac: bool = False) -> TileGeoreferenceError:

@@ -13,6 +13,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import zarr
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
@@ -285,12 +286,49 @@ def test_a_mosaic_can_be_an_item(
     assert item.to_dict()["properties"]["end_datetime"] == "2017-06-30T00:00:00Z"
 
 
+def test_many_tiles_become_one_store(
+    export: Callable[..., dict[str, Any]],
+    finished_run: Path,
+    table: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("axion_stage3.exporting.zarr_export._SHARD_BYTES", 3 * 5 * 4 * SIZE**2)
+    document = export("--to", "zarr", "--indices", "NDVI", *table)
+
+    store = tmp_path / "gis" / "tiles.zarr"
+    array = zarr.open_group(store, mode="r")[f"{SIZE}x{SIZE}"]
+    assert document["n_exported"] == 4
+    assert array.shape == (6, 5, SIZE, SIZE)
+    assert (array.chunks[0], array.shards[0]) == (1, 3)
+    assert array.attrs["tile_names"] == sorted(NAMES)
+    assert array.attrs["band_names"][-1] == "NDVI"
+    assert array.attrs["transform"][3] == [10, 0, 344880, 0, -10, 5293920]
+    for number, name in enumerate(sorted(NAMES)[1:], start=1):
+        assert np.array_equal(array[number, :4], opt_final(finished_run, name))
+    assert np.isnan(array[0, :, 5:9, 2:4]).all()
+    assert np.isnan(array[4:]).all()
+
+    last_shard = store / f"{SIZE}x{SIZE}" / "c" / "1" / "0" / "0" / "0"
+    before = last_shard.stat().st_mtime_ns
+    (store / f"{SIZE}x{SIZE}" / "c" / "0" / "0" / "0" / "0").unlink()
+    again = export("--to", "zarr", "--indices", "NDVI", *table)
+    assert (again["n_exported"], again["n_kept"]) == (3, 1)
+    assert last_shard.stat().st_mtime_ns == before
+    assert export("--to", "zarr", "--dtype", "int16", *table)["n_exported"] == 4
+    array = zarr.open_group(store, mode="r")[f"{SIZE}x{SIZE}"]
+    restored = array[3, :4] * 1e-4
+    assert np.abs(restored - opt_final(finished_run, "b/tile_1.npz")).max() < 0.51e-4
+    assert array.fill_value == -32768
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["--to", "stac"], 2, "need the time of acquisition"),
         (["--to", "stac", "--datetime", "yesterday"], 2, "'yesterday' is no time"),
         (["--to", "stac", "--datetime", "2017-06-13/2017-06-12"], 2, "ends before it begins"),
+        (["--to", "zarr", "--mosaic"], 2, "holds tiles, no mosaic"),
         (["--indices", "NDXY"], 2, "no spectral index 'NDXY'"),
         (["--tile", "a/tile_9.npz"], 4, "Nearest names there: a/tile_"),
         (["--georeference", "t.xml"], 4, "cannot be used"),

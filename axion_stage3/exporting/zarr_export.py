@@ -1,0 +1,239 @@
+"""The tiles of a run as one Zarr store, for very many of them: few files, read in parallel.
+
+Tiles of one size are one array (tile, band, y, x). A chunk is a tile, so that one tile is read
+without its neighbours; a shard is a file of some tens of megabytes, so that a hundred thousand
+tiles are some hundreds of files. Names, bands and places stand in the attributes of the array. A
+shard is written as a whole and noted in the journal of the export, so that an export that was
+stopped goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from axion_stage3.errors import MissingExtraError, OutputError, TileError
+from axion_stage3.exporting.export_journal import ExportJournal
+from axion_stage3.exporting.tile_exports import TileExporter, not_referenced, tile_place
+from axion_stage3.rasters.raster_bands import INTEGER_NODATA, as_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from axion_stage3.exporting.progress import Advancing, Progress
+    from axion_stage3.exporting.tile_exports import ExportStyle, TileSource
+    from axion_stage3.tiles.georeference import Georeference
+
+    Places = dict[str, Georeference | None]
+    """Where tiles lie, by name."""
+
+STORE_NAME: Final = "tiles.zarr"
+_SHARD_BYTES: Final = 64 << 20
+
+
+def require_zarr() -> Any:
+    """Return the module zarr.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return import_module("zarr")
+    except ImportError as error:
+        raise MissingExtraError(
+            "Zarr stores need zarr, which is not installed.",
+            hint="pip install 'axion-stage3[zarr]'",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """Some tiles that become one file of an array.
+
+    Attributes:
+        size: Height and width of the tiles, in pixels.
+        first: Number of its first tile in the array.
+        names: Its tiles.
+    """
+
+    size: tuple[int, int]
+    first: int
+    names: tuple[str, ...]
+
+
+class ZarrExport:
+    """Writes tiles into a Zarr store.
+
+    Args:
+        source: The tiles.
+        output_dir: Folder of the store; must exist.
+        style: What the arrays hold.
+        n_workers: Threads that read tiles.
+        progress: Shows how far the work is.
+
+    Attributes:
+        n_exported: Tiles that were written now.
+        n_kept: Tiles that were there already.
+        failed: Tiles that could not be exported; their pixels hold no data.
+    """
+
+    def __init__(
+        self,
+        source: TileSource,
+        output_dir: Path,
+        style: ExportStyle,
+        n_workers: int,
+        progress: Progress,
+    ) -> None:
+        self.n_exported = 0
+        self.n_kept = 0
+        self.failed: dict[str, TileError] = {}
+        self._source = source
+        self._output_dir = output_dir
+        self._style = style
+        self._n_workers = n_workers
+        self._progress = progress
+        self._exporter = TileExporter(source, output_dir, style)
+
+    def __call__(self, names: Sequence[str]) -> Path:
+        """Write the store; returns its folder.
+
+        Raises:
+            OutputError: It cannot be written.
+            MissingExtraError: zarr is not installed.
+        """
+        zarr = require_zarr()
+        path = self._output_dir / STORE_NAME
+        with (
+            self._progress("Exporting tiles", len(names)) as shown,
+            ExportJournal(self._output_dir) as journal,
+            ThreadPoolExecutor(self._n_workers, "axion-export") as pool,
+        ):
+            try:
+                group = zarr.open_group(path, mode="a")
+                for size, members in self._by_size(names).items():
+                    self._write_array(group, size, members, journal, pool, shown)
+            except OSError as error:
+                raise OutputError(
+                    f"Cannot write {path}: {error.strerror or error}.",
+                    hint="Is there room on the disk? The same command goes on where it was.",
+                    path=path,
+                ) from error
+        return path
+
+    def _by_size(self, names: Sequence[str]) -> dict[tuple[int, int], Places]:
+        groups: dict[tuple[int, int], Places] = defaultdict(dict)
+        for name in names:
+            try:
+                place, size = tile_place(self._source, name)
+                if place is None and not self._style.is_unreferenced_allowed:
+                    raise not_referenced(name)
+            except TileError as error:
+                self.failed[name] = error
+            else:
+                groups[size][name] = place
+        return groups
+
+    def _write_array(
+        self,
+        group: Any,
+        size: tuple[int, int],
+        members: Places,
+        journal: ExportJournal,
+        pool: ThreadPoolExecutor,
+        shown: Advancing,
+    ) -> None:
+        style, names, places = self._style, list(members), members.values()
+        facts = style.layers.facts
+        n_bands = len(facts)
+        is_integer = style.stored_type == "int16"
+        n_shard = max(1, _SHARD_BYTES // (n_bands * size[0] * size[1] * (2 if is_integer else 4)))
+        n_shard = min(n_shard, len(names))
+        key = f"{size[0]}x{size[1]}"
+        shape = (-(-len(names) // n_shard) * n_shard, n_bands, *size)
+        array = self._open_array(group, key, shape, n_shard)
+        array.attrs.update(
+            {
+                "tile_names": names,
+                "band_names": [band.name for band in facts],
+                "band_units": [band.unit for band in facts],
+                "band_scales": [band.integer_scale if is_integer else 1.0 for band in facts],
+                "crs": [None if place is None else place.crs for place in places],
+                "transform": [None if place is None else list(place.transform) for place in places],
+                **self._exporter.run_facts,
+            }
+        )
+        for first in range(0, len(names), n_shard):
+            shard = _Shard(size, first, tuple(names[first : first + n_shard]))
+            label = f"{STORE_NAME}/{key}/{first // n_shard}"
+            fingerprint = self._fingerprint(shard, shape)
+            if journal.is_made(label, fingerprint):
+                self.n_kept += len(shard.names)
+            else:
+                pixels = self._stack(shard, n_shard, pool)
+                array[first : first + n_shard] = as_stored_stack(pixels, style, facts)
+                file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
+                journal.add(label, fingerprint, [file / "0" / "0" / "0"])
+            shown.advance(len(shard.names))
+
+    def _open_array(self, group: Any, key: str, shape: tuple[int, ...], n_shard: int) -> Any:
+        stored_type = np.dtype(self._style.stored_type)
+        if key in group:
+            array = group[key]
+            if array.shape == shape and array.dtype == stored_type and array.shards[0] == n_shard:
+                return array
+        return group.create_array(
+            key,
+            shape=shape,
+            chunks=(1, *shape[1:]),
+            shards=(n_shard, *shape[1:]),
+            dtype=stored_type,
+            fill_value=INTEGER_NODATA if stored_type == np.int16 else np.nan,
+            dimension_names=("tile", "band", "y", "x"),
+            overwrite=True,
+        )
+
+    def _fingerprint(self, shard: _Shard, shape: tuple[int, ...]) -> str:
+        digest = blake2b(repr(shape).encode(), digest_size=12)
+        for name in shard.names:
+            facts = f"{name}\0{self._exporter.fingerprint(name)}\0"
+            digest.update(facts.encode("utf-8", "replace"))
+        return digest.hexdigest()
+
+    def _stack(self, shard: _Shard, n_shard: int, pool: ThreadPoolExecutor) -> NDArray[np.float32]:
+        n_bands = len(self._style.layers.facts)
+        stack = np.full((n_shard, n_bands, *shard.size), np.nan, np.float32)
+
+        def load(name: str) -> NDArray[np.float32] | TileError:
+            try:
+                tile = self._source.load(name, with_inputs=self._style.layers.has_change)
+                return self._style.layers.of(tile).pixels
+            except TileError as error:
+                return error
+
+        tiles = zip(stack, shard.names, pool.map(load, shard.names), strict=False)
+        for slot, name, loaded in tiles:
+            if isinstance(loaded, TileError):
+                self.failed[name] = loaded
+            else:
+                slot[:] = loaded
+                self.n_exported += 1
+        return stack
+
+
+def as_stored_stack(
+    stack: NDArray[np.float32], style: ExportStyle, facts: Any
+) -> NDArray[np.float32] | NDArray[np.int16]:
+    """Bring (tile, band, y, x) into the type in which it is stored."""
+    if style.stored_type == "float32":
+        return stack
+    return np.stack([np.asarray(as_stored(t, facts, "int16"), dtype=np.int16) for t in stack])
