@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.visualization import Visualization
 
 
-def visualization_lines(result: Visualization) -> Iterator[str]:
-    """Where everything was written, and which tiles could not be drawn."""
+def visualization_lines(result: Visualization, *, is_limited: bool = True) -> Iterator[str]:
+    """Where everything was written, and which tiles could not be drawn.
+
+    Args:
+        result: What was drawn.
+        is_limited: Whether the limit chose the tiles, not their names.
+    """
     if result.report is not None:
         yield f"Report: {printable(result.report)}"
     if result.figures:
@@ -22,7 +27,8 @@ def visualization_lines(result: Visualization) -> Iterator[str]:
     if result.contact_sheets:
         sheets = counted(len(result.contact_sheets), "contact sheet")
         yield f"{sheets}: {_place(result.contact_sheets)}"
-    if result.n_chosen < result.n_tiles and (result.figures or result.contact_sheets):
+    has_more = is_limited and result.n_chosen < result.n_tiles
+    if has_more and (result.figures or result.contact_sheets):
         yield f"{result.n_chosen:,} of {result.n_tiles:,} tiles were drawn; --limit 0 draws all."
     for tile in result.undrawn:
         yield f"Not drawn: {printable(tile.tile_name)}: {printable(tile.reason)}"

@@ -153,6 +153,10 @@ def test_the_console_says_where_everything_is(
     assert "1 of 8 tiles were drawn" in captured.out
     assert "\x1b" not in captured.out + captured.err
     assert "Drawing figures: 1/1" in captured.err
+    assert (
+        run(["visualize", str(pictured_run), "--into", str(into), "--tile", "south/tile_10"]) == 0
+    )
+    assert "--limit" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,6 @@ def visualize(
     if json_document:
         output.document(asdict(result))
     else:
-        for line in visualization_lines(result):
+        for line in visualization_lines(result, is_limited=not tile):
             output.data(line)
     raise SystemExit(3 if result.undrawn else 0)
