@@ -16,13 +16,18 @@ from axion_stage3.benchmarking.benchmark_document import (
     SetupRecord,
     machine_record,
 )
-from axion_stage3.benchmarking.file_pace import FilePace, measure_reading, measure_writing
+from axion_stage3.benchmarking.file_pace import (
+    FilePace,
+    measure_encoding,
+    measure_reading,
+    measure_writing,
+)
 from axion_stage3.benchmarking.goals import (
+    ENCODING_PX,
     HELP,
     INFER_MANY,
     INFER_ONE,
     INSPECT_TILE,
-    WRITING_PX,
     judge,
 )
 from axion_stage3.benchmarking.network_pace import NetworkPace, measure_bound, measure_network
@@ -211,11 +216,12 @@ class _Benchmark:
 
     def _files(self) -> tuple[FilePace, ...]:
         paces: list[FilePace] = []
-        for tile_px in sorted({self._plan.tile_px, WRITING_PX}):
+        for tile_px in sorted({self._plan.tile_px, ENCODING_PX}):
             self._on_step(f"Reading and writing, {tile_px} px")
             workload = self._workload.resized(tile_px)
             seconds = self._plan.seconds / 2
             paces.append(measure_reading(workload, self._new_folder(), seconds))
+            paces.append(measure_encoding(workload, seconds))
             paces.append(measure_writing(workload, self._new_folder(), seconds))
         return tuple(paces)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -10,7 +11,7 @@ import numpy as np
 
 from axion_stage3.benchmarking.timing import measure_pace
 from axion_stage3.inference.devices import Workers
-from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.tiles.npz_writer import encode_npz, write_npz
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import load_pair
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.benchmarking.workload import Workload
+
+Operation = Literal["read", "encode", "write"]
 
 _ONE_THREAD: Final = Workers(n_workers=1, n_threads=1)
 _BYTES_PER_MEGABYTE: Final = 1e6
@@ -29,8 +32,9 @@ class FilePace:
     """Reading pairs, or writing output tiles, with one thread.
 
     Attributes:
-        operation: ``read``: opt_v2 and s1 of a pair, with all checks. ``write``: an output tile
-            with opt_final under its two keys, atomically and durably.
+        operation: ``read``: opt_v2 and s1 of a pair, with all checks. ``encode``: an output tile
+            with opt_final under its two keys, as bytes in memory. ``write``: the same as a file,
+            atomic and handed to the disk, which numpy's is not.
         tile_px: Height and width of the tiles, in pixels.
         tiles_per_second: Of one thread.
         megabytes_per_second: Pixels that went through, uncompressed.
@@ -38,7 +42,7 @@ class FilePace:
         times_numpy: tiles_per_second over numpy_tiles_per_second.
     """
 
-    operation: Literal["read", "write"]
+    operation: Operation
     tile_px: int
     tiles_per_second: float
     megabytes_per_second: float
@@ -69,6 +73,31 @@ def measure_reading(workload: Workload, folder: Path, seconds: float) -> FilePac
         n_bytes,
         _pace(lambda number: load_pair(pairs[number % len(pairs)]), seconds),
         _pace(read_plainly, seconds),
+    )
+
+
+def measure_encoding(workload: Workload, seconds: float) -> FilePace:
+    """Measure making the bytes of output tiles.
+
+    Args:
+        workload: Its opt_v2 stand for opt_final.
+        seconds: How long to measure each way.
+    """
+
+    def encode_plainly(number: int) -> None:
+        tile = workload.opt_v2[number % workload.n_distinct]
+        np.savez_compressed(io.BytesIO(), opt_final=tile, opt_v3=tile)
+
+    def encode(number: int) -> None:
+        tile = workload.opt_v2[number % workload.n_distinct]
+        encode_npz({"opt_final": tile}, {"opt_v3": "opt_final"})
+
+    return _file_pace(
+        "encode",
+        workload.tile_px,
+        2 * workload.opt_v2[0].nbytes,
+        _pace(encode, seconds),
+        _pace(encode_plainly, seconds),
     )
 
 
@@ -110,7 +139,7 @@ def _pace(work: Callable[[int], Any], seconds: float) -> float:
 
 
 def _file_pace(
-    operation: Literal["read", "write"], tile_px: int, n_bytes: int, pace: float, plain_pace: float
+    operation: Operation, tile_px: int, n_bytes: int, pace: float, plain_pace: float
 ) -> FilePace:
     return FilePace(
         operation=operation,

@@ -18,8 +18,8 @@ INSPECT_TILE: Final = "inspect-tile"
 INFER_ONE: Final = "infer, one tile"
 INFER_MANY: Final = "infer, batch 8"
 
-WRITING_PX: Final = 256
-"""Size of the tiles that writing is judged by, in pixels."""
+ENCODING_PX: Final = 256
+"""Size of the tiles that encoding is judged by, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def judge(
     best_run = {t: _fastest(runs, t) for t in (1, 10)}
     best_network = _fastest(network, 10)
     yardstick_pace = None if yardstick is None else yardstick.tiles_per_second
-    writing = {pace.tile_px: pace.times_numpy for pace in files if pace.operation == "write"}
+    encoding = {pace.tile_px: pace.times_numpy for pace in files if pace.operation == "encode"}
     seconds = {pace.command: pace.seconds for pace in processes}
     peaks = {pace.command: pace.peak_rss_mb for pace in processes}
     return (
@@ -71,7 +71,7 @@ def judge(
         ),
         _at_most("time at T=10 over T=1, file to file", _ratio(best_run[1], best_run[10]), 2.5),
         _at_least("file to file over the network, T=10", _ratio(best_run[10], best_network), 0.92),
-        _at_least(f"writing {WRITING_PX} px over numpy", writing.get(WRITING_PX), 8.0),
+        _at_least(f"encoding {ENCODING_PX} px over numpy", encoding.get(ENCODING_PX), 8.0),
         _at_most("peak RSS of infer at batch 8, MB", peaks.get(INFER_MANY), 900.0),
         _at_most("--help, s", seconds.get(HELP), 0.5),
         _at_most("inspect-tile, s", seconds.get(INSPECT_TILE), 0.6),

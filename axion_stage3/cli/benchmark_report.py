@@ -84,7 +84,7 @@ def _file_lines(document: BenchmarkDocument) -> list[str]:
         f"{pace.times_numpy:>8.2f}"
         for pace in document.files
     ]
-    return ["Reading and writing alone, one thread", heading, *rows]
+    return ["Reading, encoding and writing alone, one thread", heading, *rows]
 
 
 def _process_lines(document: BenchmarkDocument) -> list[str]:

@@ -82,8 +82,10 @@ def test_everything_asked_for_is_measured(document: BenchmarkDocument) -> None:
         assert len(sizes) == len(set(sizes))
     assert [(pace.operation, pace.tile_px) for pace in document.files] == [
         ("read", 32),
+        ("encode", 32),
         ("write", 32),
         ("read", 256),
+        ("encode", 256),
         ("write", 256),
     ]
 
