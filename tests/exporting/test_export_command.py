@@ -392,11 +392,7 @@ def test_without_the_extra_nothing_is_begun(
 
 def test_torch_is_not_needed(finished_run: Path, table: tuple[str, Path], tmp_path: Path) -> None:
     arguments = ["export", str(finished_run), "--output-dir", str(tmp_path), *map(str, table)]
-    program = (
-        "import sys\n"
-        "sys.modules['torch'] = None\n"
-        "from axion_stage3.cli.app import run\n"
-        f"sys.exit(run({arguments}))"
-    )
+    begin = "import sys; sys.modules['torch'] = None; from axion_stage3.cli.app import run"
+    program = f"{begin}; sys.exit(run({arguments}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
