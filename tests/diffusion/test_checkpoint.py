@@ -148,6 +148,7 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> Non
         load_checkpoint(path)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     "n_files", [300, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "many"]

@@ -10,6 +10,7 @@ from axion_stage3.errors import TileReadError
 from axion_stage3.tiles.npz_reader import read_headers, read_npz
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("n_files", "seed"),
     [(2_000, 1), pytest.param(60_000, 2, marks=pytest.mark.slow)],
