@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from axion_stage3.runs.resume import ResumePlan
     from axion_stage3.tiles.pairing import Pairing
 
-JSON_SCHEMA_VERSION = 1
 _SCENE_STEPS = 10
 
 
