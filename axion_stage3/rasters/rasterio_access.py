@@ -21,7 +21,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     # A folder of a hundred thousand tiles is not listed again for each of them.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64 << 20,
+    # A row of blocks of a whole scene: overviews would read each block once a band otherwise.
+    "GDAL_CACHEMAX": 256 << 20,
     "GTIFF_IMPLICIT_JPEG_OVR": "NO",
 }
 
