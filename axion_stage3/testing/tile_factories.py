@@ -121,7 +121,7 @@ def write_pair(
         OutputError: A file cannot be written.
     """
     tile = make_tile(zlib.crc32(name.encode()) if seed is None else seed, height, width)
-    pair = TilePair(name, folder / "opt_v2" / name, folder / "s1" / name)
+    pair = TilePair(name, str(folder / "opt_v2" / name), str(folder / "s1" / name))
     save_bands(pair.opt_v2_path, tile.opt_v2, layout_named(optical_layout, OPTICAL_LAYOUTS))
     save_bands(pair.s1_path, tile.s1, layout_named(radar_layout, RADAR_LAYOUTS))
     if has_truth:

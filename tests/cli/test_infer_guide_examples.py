@@ -63,6 +63,8 @@ GUIDE_REPORT = [
     "  Success rate: 100.0%",
     "  Processing time: ",
     "  Throughput: ",
+    "  Time of all threads: ",
+    "  Bottleneck: ",
     "",
     "Aggregate Statistics:",
     "  Mean output value: ",
