@@ -302,9 +302,13 @@ def ground_scenes(
             "AXION_SAMPLES": str(config.samples),
         },
     )
-    grounder = SceneGrounder(
-        predictor, options, config.output_dir, fingerprint, observer or RunObserver()
-    )
+    observer = observer or RunObserver()
+    if config.save_intermediate or config.indices:
+        observer.warned(
+            "--save-intermediate and --indices do nothing for whole scenes:"
+            " their inputs are rasters already, and `export --indices` adds bands."
+        )
+    grounder = SceneGrounder(predictor, options, config.output_dir, fingerprint, observer)
     with suppress(BatchDropped):
         for pair in pairs:
             report(grounder(pair))

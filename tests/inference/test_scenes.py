@@ -227,6 +227,12 @@ def test_the_noise_of_overlapping_windows_is_the_same() -> None:
     assert abs(float(first.std()) - 1) < 0.02
 
 
+def test_options_that_do_nothing_for_scenes_are_named(scenes: Path, tmp_path: Path) -> None:
+    watcher = Watcher()
+    run(scenes, tmp_path / "out", save_intermediate=True, observer=watcher)
+    assert any("--save-intermediate" in message for message in watcher.warnings)
+
+
 def test_a_scene_whose_radar_is_on_another_grid_needs_the_option(
     scenes: Path, tmp_path: Path
 ) -> None:
