@@ -229,3 +229,11 @@ def test_rotated_and_south_up_are_carried_along(tmp_path: Path) -> None:
     assert not south_up.is_north_up
     for place in (rotated, south_up):
         assert load(tmp_path, place.as_arrays(), {}) == place
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (3, 0), (0, 5), (3, 5)])
+def test_a_part_lies_where_its_first_pixel_lay(rows: int, columns: int) -> None:
+    whole = Georeference("EPSG:32633", (10.0, 1.5, 344400.0, -0.5, -10.0, 5294400.0))
+    part = whole.moved(rows, columns)
+    left, top = 344400.0 + 10.0 * columns + 1.5 * rows, 5294400.0 - 0.5 * columns - 10.0 * rows
+    assert part == Georeference("EPSG:32633", (10.0, 1.5, left, -0.5, -10.0, top))
