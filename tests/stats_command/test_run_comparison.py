@@ -69,3 +69,14 @@ def test_runs_without_a_common_tile_are_refused(stats_run: Path, tmp_path: Path)
     rewrite(tmp_path / "foreign.npz", make_tile(1, 32).truth)
     with pytest.raises(NoTilePairsError, match="no tile in common"):
         compare_runs(stats_run, tmp_path)
+
+
+def test_tiles_of_another_size_cannot_be_compared_whichever_is_the_larger(tmp_path: Path) -> None:
+    for run, side in (("small", 16), ("large", 24)):
+        (tmp_path / run).mkdir()
+        write_npz(tmp_path / run / "a.npz", {"opt_final": make_tile(0, side).truth})
+    for first, second in (("small", "large"), ("large", "small")):
+        comparison = compare_runs(tmp_path / first, tmp_path / second)
+        (tile,) = comparison.not_comparable
+        assert "its shape is" in tile.reason
+        assert not comparison.differences
