@@ -130,7 +130,7 @@ def test_db_announced_as_linear_is_refused() -> None:
     check_backscatter_linear(db_to_linear(S1) - 0.01 * (S1 < -25))
     with pytest.raises(TileUnitsError, match="looks like dB already") as caught:
         check_backscatter_linear(S1, path=PATH)
-    with pytest.raises(TileUnitsError, match="^The radar tile has many negative"):
+    with pytest.raises(TileUnitsError, match=r"^The radar tile has many negative"):
         check_backscatter_linear(S1)
     assert caught.value.hint == "Leave out --s1-units linear."
 
