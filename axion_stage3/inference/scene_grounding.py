@@ -303,7 +303,7 @@ def ground_scenes(
         },
     )
     observer = observer or RunObserver()
-    if config.save_intermediate or config.indices:
+    if pairs and (config.save_intermediate or config.indices):
         observer.warned(
             "--save-intermediate and --indices do nothing for whole scenes:"
             " their inputs are rasters already, and `export --indices` adds bands."
