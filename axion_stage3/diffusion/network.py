@@ -172,8 +172,8 @@ class Encoder(nn.Module):
         fine = self.up_fine(fine + self.from_middle(middle))
         correction = F.pixel_shuffle(self.correction(fine), _PACK)
         gains = F.interpolate(self.gains(middle), scale_factor=2.0 * _PACK, mode="bilinear")
-        # The mean alone trains the encoder: the gradients of scale and detail are many times larger
-        # and would leave it nothing to learn with.
+        # Mean and doubt alone train the encoder: the gradients of scale and detail are many times
+        # larger and would leave it nothing to learn with.
         fine = fine.detach()
         log_scale = F.pixel_shuffle(self.log_scale(fine), _PACK)
         return correction, gains, log_scale, self.condition(fine)

@@ -15,7 +15,7 @@ from axion_stage3.inference.tile_selection import part_of, select_pairs
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.session import RunSession
-from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
+from axion_stage3.runs.summary import SUMMARY_NAME, FailedTileRecord, statistics_path
 from axion_stage3.statistics.spectral_indices import find_indices
 
 if TYPE_CHECKING:
@@ -26,27 +26,6 @@ if TYPE_CHECKING:
     from axion_stage3.runs.journal import EndState
 
 EXIT_TILES_FAILED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FailedTile:
-    """A tile that was not written, and why.
-
-    Attributes:
-        tile_name: Name of the tile.
-        outcome: ``failed``, or ``invalid`` if the result failed the automatic validation.
-        phase: ``read``, ``compute``, ``check`` or ``write``.
-        error_code: Stable code of the error.
-        reason: What went wrong.
-        hint: What to do about it; may be empty.
-    """
-
-    tile_name: str
-    outcome: str
-    phase: str
-    error_code: str
-    reason: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +45,7 @@ class RunResult:
     """
 
     summary: Mapping[str, Any]
-    failed_tiles: tuple[FailedTile, ...]
+    failed_tiles: tuple[FailedTileRecord, ...]
     exit_code: int
     is_interrupted: bool
     is_over_failure_limit: bool
@@ -168,7 +147,7 @@ class _Run:
             has_reports = merge_if_last(config.output_dir, session.part, digest)
         return RunResult(
             summary=summary,
-            failed_tiles=tuple(FailedTile(**entry) for entry in summary["failed_tiles"]),
+            failed_tiles=tuple(FailedTileRecord(**entry) for entry in summary["failed_tiles"]),
             exit_code=exit_code,
             is_interrupted=is_interrupted,
             is_over_failure_limit=is_over_limit,

@@ -113,7 +113,8 @@ def evaluate_folders(
     truths, finals = find_tiles(truth_dir), {}
     groups = {e.tile: e.group for e in read_split_file(Path(split_file))} if split_file else {}
     options = options or GroundingOptions()
-    checkpoint = load_checkpoint(options.checkpoint)
+    # Without radar there is nothing to run and no grounding to score.
+    checkpoint = None if s1_dir is None else load_checkpoint(options.checkpoint)
     if final_dir is not None:
         finals = find_tiles(final_dir)
     if s1_dir is None:
@@ -123,7 +124,9 @@ def evaluate_folders(
         opt_v2_paths = {pair.name: pair.opt_v2_path for pair in pairs}
         s1_paths = {pair.name: pair.s1_path for pair in pairs}
     names = _with_truth(opt_v2_paths, truths, truth_dir)
-    predict = _grounding(checkpoint, options) if final_dir is None else None
+    predict = None
+    if final_dir is None and checkpoint is not None:
+        predict = _grounding(checkpoint, options)
 
     def cases() -> Iterator[EvaluationCase]:
         for name in names:
@@ -146,7 +149,7 @@ def evaluate_folders(
             yield EvaluationCase(name, group, GIVEN, truth, opt_v2, opt_final, s1, draws)
             on_tile()
 
-    return evaluate_cases(cases(), checkpoint.grounding_reference)
+    return evaluate_cases(cases(), checkpoint.grounding_reference if checkpoint else None)
 
 
 def evaluate_surrogates(
@@ -213,6 +216,11 @@ def evaluate_surrogates(
 
 
 def _grounding(checkpoint: Checkpoint, options: GroundingOptions) -> Grounding:
+    if options.samples < 1:
+        raise UsageError(
+            f"--samples is {options.samples}; it must be at least 1.",
+            hint="Give a number from 2 on to judge the spread of the draws.",
+        )
     predictor = Predictor(checkpoint, options.device)
 
     def ground_tile(name: str, opt_v2: np.ndarray, s1: np.ndarray) -> Grounded:

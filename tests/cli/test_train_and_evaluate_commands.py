@@ -65,6 +65,15 @@ def test_perfect_outputs_are_seen_in_table_and_csv(
     assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
 
 
+def test_the_number_of_draws_must_make_sense(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--samples", "0"]) == 2
+    assert "--samples is 0" in capsys.readouterr().err
+
+
 def test_parquet_holds_the_table_of_the_csv(tiles: Path, checkpoint: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]

@@ -50,7 +50,7 @@ def evaluate(
         checkpoint=checkpoint,
         timesteps=timesteps,
         seed=seed or 0,
-        samples=samples or 1,
+        samples=1 if samples is None else samples,
         device=device or "auto",
     )
     if data_dir is not None:
