@@ -333,6 +333,26 @@ Quiet = Annotated[
         rich_help_panel=_CONSOLE,
     ),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        metavar="",
+        help="Show what is decided, and what is done with each tile; no progress bar.",
+        rich_help_panel=_CONSOLE,
+    ),
+]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        "--log-format",
+        metavar="NAME",
+        help="text, or json: one JSON object a line on standard error. Default: text.",
+        show_default=False,
+        rich_help_panel=_CONSOLE,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(

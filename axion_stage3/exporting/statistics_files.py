@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import MissingExtraError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from axion_stage3.runs.statistics_table import StatisticsTable
 
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE: Final = 1000
+_log: Final = logging.getLogger(__name__)
 
 
 def write_csv(path: Path, table: StatisticsTable) -> None:
@@ -34,6 +36,7 @@ def write_csv(path: Path, table: StatisticsTable) -> None:
         OutputError: The file cannot be written.
     """
     write_bytes(path, _csv_pieces(table))
+    _log.debug("%d tiles written to %s", len(table.names), path)
 
 
 def write_parquet(path: Path, table: StatisticsTable) -> None:
@@ -54,6 +57,7 @@ def write_parquet(path: Path, table: StatisticsTable) -> None:
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), buffer)
     write_bytes(path, buffer.getvalue())
+    _log.debug("%d tiles written to %s", len(table.names), path)
 
 
 def require_pyarrow() -> tuple[Any, Any]:

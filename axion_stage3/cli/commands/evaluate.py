@@ -22,6 +22,8 @@ def evaluate(
     csv_file: training_options.Csv = None,
     parquet_file: training_options.Parquet = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Compare opt_v2 and opt_final with the truth, with intervals over scenes.
@@ -44,7 +46,7 @@ def evaluate(
     )
     from axion_stage3.training.surrogate_families import FAMILIES
 
-    output = Output(is_quiet=quiet or json_document)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     how = GroundingOptions(
         method=method or "checkpoint",
         checkpoint=checkpoint,

@@ -17,6 +17,8 @@ def train(
     device: options.Device = None,
     config_file: options.ConfigFile = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Train a checkpoint from your own tiles.
@@ -39,7 +41,7 @@ def train(
     from axion_stage3.training.training_config import TrainingConfig
     from axion_stage3.training.training_run import train as run_training
 
-    output = Output(is_quiet=quiet or json_document)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     given = {
         "max_steps": max_steps,
         "max_minutes": max_minutes,
