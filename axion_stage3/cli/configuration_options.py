@@ -18,7 +18,12 @@ _NOT_ENTRIES: Final = ("plan", "config_file", "quiet", "verbose", "log_format", 
 
 WithSources = Annotated[
     bool,
-    typer.Option("--sources", metavar="", help="Say where each entry comes from."),
+    typer.Option(
+        "--sources",
+        metavar="",
+        help="Say where each entry comes from.",
+        rich_help_panel=options.CONSOLE_PANEL,
+    ),
 ]
 StarterFile = Annotated[
     Path | None,

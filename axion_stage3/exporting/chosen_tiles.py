@@ -40,7 +40,9 @@ def chosen_tiles(folder: RunFolder, wanted: Sequence[str]) -> tuple[list[str], l
             near = nearest_names(name, names)
             raise InputError(
                 f"There is no tile {name!r} in {folder.output_dir}.",
-                hint=f"Nearest names there: {', '.join(near)}." if near else "",
+                hint=f"Nearest names there: {', '.join(near)}."
+                if near
+                else "Its sub-folders count to the name.",
                 path=folder.output_dir,
                 tile_name=name,
             )

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -136,6 +137,38 @@ def test_the_events_of_a_run_come_in_order_with_their_facts(
     assert records["tiles planned"]["n_to_do"] == 3
     assert records["Inference Complete!"]["processed"] == 3
     assert records["timesteps = 1, from --timesteps"]["logger"] == "axion_stage3.config"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_scene_says_how_far_it_is(
+    log_format: str,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    monkeypatch.setattr("axion_stage3.rasters.raster_pairing.LARGEST_TILE_PX", 128)
+    profile = {"driver": "GTiff", "width": 160, "height": 160, "dtype": "float32"}
+    grid = rasterio.Affine(10, 0, 344400, 0, -10, 5294400)
+    for folder, n_bands, value in (("optical", 4, 0.1), ("radar", 2, -12.0)):
+        (workspace / folder).mkdir()
+        with rasterio.open(
+            workspace / folder / "scene.tif", "w", count=n_bands, crs="EPSG:32633",
+            transform=grid, **profile,
+        ) as dataset:  # fmt: skip
+            dataset.write(np.full((n_bands, 160, 160), value, np.float32))
+    command = RUN.replace("stage2_outputs", "optical").replace("tiles/s1", "radar").split()
+
+    assert run([*command, "-v", "--log-format", log_format]) == 0
+
+    said = capsys.readouterr().err
+    if log_format == "json":
+        words = [record["message"] for record in records_of(said)]
+        assert "scene begun" in words
+        assert "windows done" in words
+    else:
+        assert "Scene scene" in said
+        assert "100% (" in said
 
 
 @pytest.mark.usefixtures("workspace")

@@ -74,6 +74,19 @@ def test_the_number_of_draws_must_make_sense(
     assert "--samples is 0" in capsys.readouterr().err
 
 
+def test_draws_are_judged_in_the_table(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+
+    assert run(["evaluate", *folders, "--samples", "2", "--timesteps", "2"]) == 0
+
+    text = capsys.readouterr().out
+    assert "PSNR of the mean of the draws: " in text
+    assert "(Gaussian: 0.683, 0.954, 0.997)" in text
+
+
 def test_parquet_holds_the_table_of_the_csv(tiles: Path, checkpoint: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]

@@ -88,7 +88,7 @@ def commands_of(page: Path) -> list[str]:
         for line in block.replace("\\\n", " ").splitlines():
             before, program, rest = line.partition("axion-stage3 ")
             if program and not before.strip(" $+"):
-                found.append(re.split(r" \| | > | # | && |;", rest)[0].strip())
+                found.append(re.split(r" \| | \d?> | # | && |;", rest)[0].strip())
     return found
 
 

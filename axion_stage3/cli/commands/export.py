@@ -21,7 +21,7 @@ def export(
     georeference: export_options.ExportGeoreference = None,
     allow_unreferenced: export_options.AllowUnreferenced = False,
     acquired: export_options.Acquired = None,
-    opt_v2_dir: statistics_options.RunOptV2Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
     workers: export_options.ExportWorkers = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

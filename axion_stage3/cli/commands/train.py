@@ -31,7 +31,7 @@ def train(
 
     For example:
 
-      axion-stage3 train --data-dir data/ --split-file data/tiles.csv --output-dir training/
+      axion-stage3 train --data-dir d/ --split-file d/tiles.csv --output-dir t/
     """
     import os
 

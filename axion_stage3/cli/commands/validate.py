@@ -7,8 +7,8 @@ from axion_stage3.cli import inspection_options, options
 
 def validate(
     output_dir: inspection_options.RunDir = None,
-    opt_v2_dir: inspection_options.OptV2Dir = None,
-    s1_dir: inspection_options.S1Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
+    s1_dir: options.RunS1Dir = None,
     opt_scale: options.OptScale = None,
     opt_offset: options.OptOffset = None,
     s1_units: options.S1Units = None,
