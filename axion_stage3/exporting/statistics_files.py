@@ -6,11 +6,10 @@ import csv
 import io
 import logging
 import math
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.errors import MissingExtraError
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.statistics.tile_statistics import TILE_NAME
 
 if TYPE_CHECKING:
@@ -66,13 +65,11 @@ def require_pyarrow() -> tuple[Any, Any]:
     Raises:
         MissingExtraError: They are not installed.
     """
-    try:
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Parquet files need pyarrow, which is not installed.",
-            hint="pip install 'axion-stage3[parquet]'",
-        ) from error
+    pyarrow, parquet = (
+        import_extra(module, extra="parquet", need="Parquet files need")
+        for module in ("pyarrow", "pyarrow.parquet")
+    )
+    return pyarrow, parquet
 
 
 def _csv_pieces(table: StatisticsTable) -> Iterator[bytes]:

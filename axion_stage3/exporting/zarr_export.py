@@ -13,14 +13,14 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from axion_stage3.errors import MissingExtraError, OutputError, TileError
+from axion_stage3.errors import OutputError, TileError
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.tile_exports import TileExporter, not_referenced, tile_place
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.rasters.raster_bands import INTEGER_NODATA, as_stored
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ def require_zarr() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module("zarr")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Zarr stores need zarr, which is not installed.",
-            hint="pip install 'axion-stage3[zarr]'",
-        ) from error
+    return import_extra("zarr", extra="zarr", need="Zarr stores need")
 
 
 @dataclass(frozen=True, slots=True)

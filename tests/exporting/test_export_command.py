@@ -14,6 +14,7 @@ import pystac
 import pytest
 import rasterio
 import zarr
+from export_workbench import NAMES, SIZE, UTM
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
@@ -23,33 +24,11 @@ from axion_stage3.exporting.schemas import SCHEMAS
 from axion_stage3.statistics.spectral_indices import INDICES
 from axion_stage3.testing.run_factories import make_run
 from axion_stage3.tiles.npz_reader import read_npz
-from axion_stage3.tiles.npz_writer import write_npz
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UTM = "EPSG:32633"
-NAMES = [f"{r}/tile_{c}.npz" for r in "ab" for c in (0, 1)]
 STAC_SCHEMAS = Path(__file__).parent / "stac_schemas"
-SIZE = 48
-
-
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four neighbouring tiles, a table that says where they lie, and one tile that has gaps."""
-    root = tmp_path_factory.mktemp("run")
-    output_dir = make_run(root, NAMES, size_px=SIZE, has_spread=True)
-    lines = ["tile,crs,origin_x,origin_y,pixel_size"]
-    for name in NAMES:
-        row, column = "ab".index(name[0]), int(name[-5])
-        lines.append(f"{name},{UTM},{344400 + column * SIZE * 10},{5294400 - row * SIZE * 10},10")
-    (root / "t.csv").write_text("\n".join(lines))
-    gappy = dict(read_npz(output_dir / NAMES[0]))
-    gappy["valid_mask"] = np.ones((SIZE, SIZE), bool)
-    gappy["valid_mask"][5:9, 2:4] = False
-    del gappy["opt_v3"]
-    write_npz(output_dir / NAMES[0], gappy, {"opt_v3": "opt_final"})
-    return output_dir
 
 
 @pytest.fixture
@@ -66,11 +45,6 @@ def export(
         return document
 
     return call
-
-
-@pytest.fixture
-def table(finished_run: Path) -> tuple[str, Path]:
-    return "--georeference", finished_run.parent / "t.csv"
 
 
 def opt_final(finished_run: Path, name: str) -> np.ndarray[Any, Any]:
@@ -168,43 +142,6 @@ def test_a_tile_without_a_place_fails_alone(
     assert failed["tile_name"] == "b/tile_1.npz"
     assert failed["error_code"] == "AX-E416"
     assert document["n_exported"] == 3
-
-
-def test_the_console_says_what_was_made_and_what_not(
-    finished_run: Path, table: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def lines(*options: object, code: int = 0) -> list[str]:
-        folder = ["--output-dir", str(tmp_path / "gis"), "-q"]
-        assert run(["export", str(finished_run), *folder, *map(str, options)]) == code
-        return capsys.readouterr().out.splitlines()
-
-    rows = (finished_run.parent / "t.csv").read_text().splitlines()
-    (tmp_path / "some.csv").write_text("\n".join(rows[:-1]))
-    place = f"{tmp_path}/gis"
-
-    exported, bands, not_exported, hint = lines("--georeference", tmp_path / "some.csv", code=3)
-    assert exported == f"Exported 3 tiles to {place}/"
-    assert bands == "Bands: blue, green, red, nir"
-    assert not_exported.startswith("Not exported: b/tile_1.npz: ")
-    assert "--georeference" in hint
-    exported, kept, _ = lines(*table, "--tile", "a/tile_0")
-    assert (exported, kept) == (f"Exported 0 tiles to {place}/", "Already there: 1")
-    mosaic, _ = lines(*table, "--mosaic")
-    assert mosaic == f"Mosaic of 4 tiles: {place}/mosaic.tif"
-    *_, collection = lines(*table, "--to", "stac", "--datetime", "2017-06-13")
-    assert collection == f"STAC collection: {place}/collection.json"
-
-
-def test_a_tile_that_the_run_does_not_have_is_named_with_its_neighbours(
-    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--output-dir", str(tmp_path / "gis"), "--tile", "a/tile_7"]
-
-    assert run(["export", str(finished_run), *options]) == 4
-
-    said = capsys.readouterr().err
-    assert "There is no tile 'a/tile_7.npz'" in said
-    assert "Nearest names there: a/tile_" in said
 
 
 def test_a_mosaic_lies_where_its_tiles_do(
