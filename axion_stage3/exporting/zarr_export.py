@@ -175,8 +175,10 @@ class ZarrExport:
             else:
                 pixels = self._stack(shard, n_shard, pool)
                 array[first : first + n_shard] = as_stored_stack(pixels, style, facts)
-                file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
-                journal.add(label, fingerprint, [file / "0" / "0" / "0"])
+                # A shard with a tile that failed is not done: the next export tries it again.
+                if self.failed.keys().isdisjoint(shard.names):
+                    file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
+                    journal.add(label, fingerprint, [file / "0" / "0" / "0"])
             shown.advance(len(shard.names))
 
     def _open_array(self, group: Any, key: str, shape: tuple[int, ...], n_shard: int) -> Any:

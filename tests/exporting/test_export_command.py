@@ -331,15 +331,18 @@ def test_the_folder_of_the_run_is_no_target(
     assert "the folder of the run itself" in capsys.readouterr().err
 
 
-def test_a_missing_layer_fails_the_tile(
-    export: Callable[..., dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize("to", ["geotiff", "zarr"])
+def test_a_missing_layer_fails_the_tile_each_time(
+    to: str, export: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     source = make_run(tmp_path / "plain", ["x.npz"], size_px=16)
 
-    document = export("--std", "--allow-unreferenced", source=source, code=3)
+    for _ in range(2):
+        document = export("--to", to, "--std", "--allow-unreferenced", source=source, code=3)
 
-    assert "has no opt_final_std" in document["failed"][0]["reason"]
-    assert "--samples" in document["failed"][0]["hint"]
+        assert (document["n_exported"], document["n_kept"]) == (0, 0)
+        assert "has no opt_final_std" in document["failed"][0]["reason"]
+        assert "--samples" in document["failed"][0]["hint"]
 
 
 def test_threads_change_nothing(
