@@ -282,7 +282,7 @@ class _Work:
     def collection(self, names: Sequence[str], mosaic: Path | None) -> Path:
         """Write the collection of all items that are there."""
         rasters: Iterable[Path] = (
-            [mosaic] if mosaic else ((self._output_dir / name).with_suffix("") for name in names)
+            [mosaic] if mosaic else (self._output_dir / name for name in names)
         )
         items = []
         for raster in rasters:

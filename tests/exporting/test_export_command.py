@@ -260,6 +260,21 @@ def test_a_mosaic_can_be_an_item(
     assert item.to_dict()["properties"]["end_datetime"] == "2017-06-30T00:00:00Z"
 
 
+def test_a_tile_with_a_dot_in_its_name_is_in_the_collection(
+    export: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    source = make_run(tmp_path / "dotted", ["T33UUP.1.npz", "T33UUP.2.npz"], size_px=16)
+    rows = [f"T33UUP.{n}.npz,{UTM},{344400 + n * 160},5294400,10" for n in (1, 2)]
+    listed = "\n".join(["tile,crs,origin_x,origin_y,pixel_size", *rows])
+    (tmp_path / "dotted.csv").write_text(listed)
+
+    options = ["--datetime", "2017-06-13", "--georeference", tmp_path / "dotted.csv"]
+    export("--to", "stac", *options, source=source)
+
+    collection = pystac.Collection.from_file(str(tmp_path / "gis" / "collection.json"))
+    assert len({item.id for item in collection.get_items()}) == 2
+
+
 def test_many_tiles_become_one_store(
     export: Callable[..., dict[str, Any]],
     finished_run: Path,
