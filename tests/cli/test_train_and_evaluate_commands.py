@@ -7,10 +7,12 @@ import pytest
 from cli_workbench import check_document
 
 from axion_stage3.cli.app import run
+from axion_stage3.config import resolve_config
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.testing.tile_factories import make_tile, write_pair
 from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,6 +160,12 @@ def test_training_a_checkpoint_and_using_it(
     assert picture.startswith(b"\x89PNG")
     # One row of four pictures of 32 px tiles in places of 160 px: width and height in the header.
     assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (670, 172)
+    effective = resolve_config(
+        TrainingConfig, {}, config_file=tmp_path / "out" / "training_config.json"
+    ).config
+    assert effective == TrainingConfig(
+        generator_steps=1, validate_every=2, crop_px=32, max_steps=2, batch_size=2
+    )
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
     used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]
     assert run(["evaluate", *used, "--timesteps", "1"]) == 0

@@ -26,8 +26,9 @@ def train(
     Without real Stage 2 outputs (opt_v2/), the faults of Stage 2 are simulated
     from the truth and the radar. Training that was interrupted goes on when
     the same command is given again. The output folder receives the best and
-    the last checkpoint, a log (training_log.jsonl) and, in validation/, a
-    picture of the same held-out tiles (S1, opt_v2, opt_final, truth) each time.
+    the last checkpoint, a log (training_log.jsonl), the effective configuration
+    (training_config.json, for --config) and, in validation/, a picture of the
+    same held-out tiles (S1, opt_v2, opt_final, truth) each time.
 
     For example:
 
@@ -35,6 +36,7 @@ def train(
     """
     import os
 
+    from axion_stage3.atomic_write import write_json
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.training_report import TrainingConsole, required, result_lines
     from axion_stage3.config import resolve_config
@@ -60,6 +62,7 @@ def train(
             device=device or "auto",
             observer=console,
         )
+    write_json(folder / "training_config.json", resolved.config.model_dump(mode="json"))
     for line in result_lines(result):
         output.note(line)
     if json_document:
