@@ -8,6 +8,7 @@ The effective configuration, as ``config show`` or as JSON, is itself a valid co
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import tomllib
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
 DEFAULT_SOURCE: Final = "default"
+_log: Final = logging.getLogger(__name__)
 _MAX_SEED: Final = 2**63 - 1
 
 
@@ -250,7 +252,7 @@ def resolve_config(
     """
     values, sources = gather_entries(model, given, config_file=config_file, environ=environ)
     try:
-        return ResolvedConfig(model.model_validate(values), sources)
+        config = model.model_validate(values)
     except ValidationError as error:
         problems = _problems(model, error.errors(), sources)
         raise UsageError(
@@ -258,6 +260,10 @@ def resolve_config(
             hint="--help lists the options of a command and what each accepts.",
             path=config_file,
         ) from error
+    for name, source in sources.items():
+        if source != DEFAULT_SOURCE:
+            _log.debug("%s = %s, from %s", name, getattr(config, name), source)
+    return ResolvedConfig(config, sources)
 
 
 def gather_entries(

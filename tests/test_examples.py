@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from axion_stage3.config import resolve_config
+from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.tiles.tile_loading import load_optical
+from axion_stage3.training.dataset import read_split_file
+from axion_stage3.training.training_config import TrainingConfig
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 N_TILES = len(list((EXAMPLES / "tiles" / "opt_v2").glob("*.npz")))
 
@@ -59,6 +65,73 @@ def test_measure_planning(
     said = capsys.readouterr().out
     assert "64 pairs" in said
     assert "resume check seconds" in said
+
+
+def test_draw_first_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = runpy.run_path(str(EXAMPLES / "draw_first_run.py"))
+    for name in script["SHOWN"]:
+        write_npz(tmp_path / name, {"opt_final": load_optical(EXAMPLES / "tiles" / "truth" / name)})
+
+    script["main"](tmp_path, tmp_path / "picture.png")
+
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("script", "folder", "split"),
+    [("make_example_tiles.py", "tiles", "val"), ("make_neighbour_tiles.py", "neighbours", "train")],
+)
+def test_the_tiles_here_are_those_that_their_script_makes(
+    script: str, folder: str, split: str
+) -> None:
+    """The scripts want the whole data set; what they choose of it can be looked at without."""
+    made = runpy.run_path(str(EXAMPLES / "training" / script))
+    entries = read_split_file(EXAMPLES / "training" / "reference_split.csv")
+    here = {path.name for path in (EXAMPLES / folder / "s1").glob("*.npz")}
+
+    if "CHOICE" in made:
+        chosen = {name for name, _, _ in made["CHOICE"]}
+        assert here == chosen
+    else:
+        assert here == {f"{column}_{row}.npz" for column, row in made["PLACES"]}
+        chosen = {f"{made['SCENE']}_{column}_{row}.npz" for column, row in made["PLACES"]}
+    assert chosen <= {entry.tile for entry in entries if entry.split == split}
+
+
+@pytest.mark.parametrize("name", ["quick.toml", "reference.toml"])
+def test_the_training_configurations_can_work(name: str) -> None:
+    resolved = resolve_config(TrainingConfig, {}, config_file=EXAMPLES / "training" / name)
+
+    assert resolved.config != TrainingConfig()
+
+
+@pytest.mark.slow
+def test_measure_engines() -> None:
+    pytest.importorskip("ray")
+    script = EXAMPLES / "cluster" / "measure_engines.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--tiles", "4", "--size", "32"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "ray reaches " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in EXAMPLES.rglob("*.*") if path.suffix not in (".npz", ".pyc")],
+    ids=lambda path: path.name,
+)
+def test_every_file_is_in_a_test(path: Path) -> None:
+    if path.name == "README.md":
+        return
+    tests = Path(__file__).parent
+    texts = [file.read_text(encoding="utf-8") for file in tests.rglob("test_*.py")]
+    assert any(path.name in text for text in texts)
 
 
 @pytest.mark.slow

@@ -80,7 +80,10 @@ def measure_run(config: InferenceConfig, n_tiles: int) -> RunPace:
         seconds = time.perf_counter() - began
     if result.exit_code:
         reasons = "; ".join(tile.reason for tile in result.failed_tiles[:1])
-        raise AxionError(f"A run of the benchmark ended with code {result.exit_code}. {reasons}")
+        raise AxionError(
+            f"A run of the benchmark ended with code {result.exit_code}. {reasons}",
+            hint="axion-stage3 doctor looks at this installation.",
+        )
     return RunPace(
         timesteps=config.timesteps,
         batch_size=config.batch_size,

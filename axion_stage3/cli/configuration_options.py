@@ -14,11 +14,16 @@ from axion_stage3.cli.commands.infer import infer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NOT_ENTRIES: Final = ("plan", "config_file", "quiet", "json_document")
+_NOT_ENTRIES: Final = ("plan", "config_file", "quiet", "verbose", "log_format", "json_document")
 
 WithSources = Annotated[
     bool,
-    typer.Option("--sources", metavar="", help="Say where each entry comes from."),
+    typer.Option(
+        "--sources",
+        metavar="",
+        help="Say where each entry comes from.",
+        rich_help_panel=options.CONSOLE_PANEL,
+    ),
 ]
 StarterFile = Annotated[
     Path | None,

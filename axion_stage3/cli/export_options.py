@@ -83,7 +83,7 @@ ExportIndices = Annotated[
     str | None,
     typer.Option(
         "--indices",
-        metavar="NAMES",
+        metavar="A,B",
         help="Add spectral indices, such as NDVI,NDWI,EVI2.",
         rich_help_panel=_WHAT,
     ),

@@ -7,17 +7,19 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import typer
 
+from axion_stage3.cli.library_logs import library_logs
 from axion_stage3.cli.output import Output
 from axion_stage3.errors import AxionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 DEBUG_VARIABLE: Final = "AXION_STAGE3_DEBUG"
+_CONSOLE_OPTIONS: Final = ("quiet", "verbose", "log_format")
 EXIT_BUG: Final = 1
 EXIT_RESOURCES: Final = 7
 EXIT_INTERRUPTED: Final = 130
@@ -38,20 +40,24 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     anything else         1          one line that calls it a bug and says how to see the traceback
     ====================  =========  ==============================================================
 
-    With ``AXION_STAGE3_DEBUG=1`` the traceback is shown too.
+    With ``AXION_STAGE3_DEBUG=1`` the traceback is shown too. What the library logs meanwhile is
+    shown where the command was given ``--verbose``.
     """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        output = Output()
         try:
-            result = command(*args, **kwargs)
+            output = _sink_of(kwargs)
+            with library_logs(output):
+                result = command(*args, **kwargs)
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise  # Typer renders these itself
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last line of defence
             if is_debugging():
                 traceback.print_exc(file=sys.stderr)
-            sys.exit(_report(error))
+            sys.exit(_report(error, output))
         return result
 
     return run
@@ -62,8 +68,13 @@ def is_debugging() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
-def _report(error: BaseException) -> int:
-    output = Output()
+def _sink_of(arguments: Mapping[str, Any]) -> Output:
+    """The sink that a command's options ask for, for what happens around the command."""
+    wanted = {name: arguments[name] for name in _CONSOLE_OPTIONS if name in arguments}
+    return Output.of_options(**wanted)
+
+
+def _report(error: BaseException, output: Output) -> int:
     if isinstance(error, AxionError):
         output.error(error.message, hint=error.hint, code=error.code)
         return error.exit_code

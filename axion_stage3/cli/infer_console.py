@@ -61,12 +61,18 @@ class InferConsole(RunObserver):
         """Show the model."""
         name = report.BUNDLED_NAME if model.is_bundled else str(model.path)
         self._write_done(report.model_lines(name, model.epoch, model.timesteps))
+        self._output.detail(f"  Precision: {model.precision}")
+        self._output.detail(f"  SHA-256: {model.sha256}")
         self._write(["", "Finding tile pairs..."])
 
     def pairs_found(self, pairing: Pairing) -> None:
         """Show how many pairs there are."""
         unmatched = (len(pairing.unmatched_opt_v2), len(pairing.unmatched_s1))
         self._write_done(report.pairs_lines(len(pairing.pairs), *unmatched, pairing.refused))
+        for name in pairing.unmatched_opt_v2:
+            self._output.detail(f"  {name}: no S1 tile of this name")
+        for name in pairing.unmatched_s1:
+            self._output.detail(f"  {name}: no opt_v2 tile of this name")
 
     def tiles_selected(self, n_selected: int, n_pairs: int) -> None:
         """Show how many of the pairs this run is about."""
@@ -80,10 +86,11 @@ class InferConsole(RunObserver):
             self._progress = self._output.progress("Processing tiles", len(plan.to_do))
             self._progress.__enter__()
 
-    def tile_done(self, outcome: TileOutcome) -> None:  # noqa: ARG002  the observer's signature
+    def tile_done(self, outcome: TileOutcome) -> None:
         """Move the progress bar."""
         assert self._progress is not None, "tiles are planned before they are done"
         self._progress.advance()
+        self._output.detail(report.outcome_line(outcome))
 
     def scene_begun(self, name: str, n_windows: int, methods: Mapping[str, str]) -> None:
         """Say how a scene is read."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.grounding_run import RunResult
+    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.runs.resume import ResumePlan
     from axion_stage3.tiles.pairing import RefusedFile
 
@@ -183,6 +184,14 @@ def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> li
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
     lines.append("  When the cause is mended, --retry-failed runs these again.")
     return lines
+
+
+def outcome_line(outcome: TileOutcome) -> str:
+    """What became of one tile."""
+    words = f"{outcome.outcome} after {outcome.seconds:.3f} s"
+    if outcome.phase is not None:
+        words += f" ({outcome.phase}): {outcome.error_code} {outcome.message}"
+    return f"{outcome.tile}: {words}"
 
 
 def plan_lines(plan: ResumePlan) -> list[str]:

@@ -26,26 +26,6 @@ Tile = Annotated[
         show_default=False,
     ),
 ]
-OptV2Dir = Annotated[
-    Path | None,
-    typer.Option(
-        "--opt-v2-dir",
-        parser=parse_path,
-        metavar="DIR",
-        help="Folder of opt_v2 tiles. Default: the one that the run recorded.",
-        rich_help_panel=_WHERE,
-    ),
-]
-S1Dir = Annotated[
-    Path | None,
-    typer.Option(
-        "--s1-dir",
-        parser=parse_path,
-        metavar="DIR",
-        help="Folder of S1 tiles. Default: the one that the run recorded.",
-        rich_help_panel=_WHERE,
-    ),
-]
 TileOutputDir = Annotated[
     Path | None,
     typer.Option(

@@ -13,11 +13,12 @@ from typing import Annotated, Final, Literal
 import typer
 
 _FOLDERS: Final = "Folders and model"
+_TILE_FOLDERS: Final = "Where the tiles are"
 _NETWORK: Final = "How tiles are computed"
 _TILES: Final = "How input tiles are read"
 _OUTPUTS: Final = "What is written"
 _RUN: Final = "How the run goes on"
-_CONSOLE: Final = "Configuration and console"
+CONSOLE_PANEL: Final = "Configuration and console"
 
 
 def parse_path(text: str) -> Path:
@@ -70,6 +71,26 @@ OutputDir = Annotated[
         metavar="DIR",
         help="Folder for the opt_final tiles. Required.",
         rich_help_panel=_FOLDERS,
+    ),
+]
+RunOptV2Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--opt-v2-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of opt_v2 tiles. Default: the one that the run recorded.",
+        rich_help_panel=_TILE_FOLDERS,
+    ),
+]
+RunS1Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--s1-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of S1 tiles. Default: the one that the run recorded.",
+        rich_help_panel=_TILE_FOLDERS,
     ),
 ]
 Tiles = Annotated[
@@ -320,7 +341,7 @@ ConfigFile = Annotated[
         parser=parse_path,
         metavar="FILE",
         help="TOML file with these options as entries (batch_size = 4); options given win.",
-        rich_help_panel=_CONSOLE,
+        rich_help_panel=CONSOLE_PANEL,
     ),
 ]
 Quiet = Annotated[
@@ -329,8 +350,28 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         metavar="",
-        help="Suppress progress and reports; only errors are shown.",
-        rich_help_panel=_CONSOLE,
+        help="Suppress progress and reports; only warnings and errors are shown.",
+        rich_help_panel=CONSOLE_PANEL,
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        metavar="",
+        help="Show what is decided, and what is done with each tile; no progress bar.",
+        rich_help_panel=CONSOLE_PANEL,
+    ),
+]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        "--log-format",
+        metavar="NAME",
+        help="text, or json: one JSON object a line on standard error. Default: text.",
+        show_default=False,
+        rich_help_panel=CONSOLE_PANEL,
     ),
 ]
 Json = Annotated[
@@ -339,6 +380,6 @@ Json = Annotated[
         "--json",
         metavar="",
         help="Write the result as one JSON document to standard output.",
-        rich_help_panel=_CONSOLE,
+        rich_help_panel=CONSOLE_PANEL,
     ),
 ]

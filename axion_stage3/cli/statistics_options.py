@@ -51,26 +51,6 @@ Top = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-RunOptV2Dir = Annotated[
-    Path | None,
-    typer.Option(
-        "--opt-v2-dir",
-        parser=parse_path,
-        metavar="DIR",
-        help="Folder of opt_v2 tiles. Default: the one that the run recorded.",
-        rich_help_panel=_WHAT,
-    ),
-]
-RunS1Dir = Annotated[
-    Path | None,
-    typer.Option(
-        "--s1-dir",
-        parser=parse_path,
-        metavar="DIR",
-        help="Folder of S1 tiles. Default: the one that the run recorded.",
-        rich_help_panel=_WHAT,
-    ),
-]
 CsvFile = Annotated[
     Path | None,
     typer.Option(

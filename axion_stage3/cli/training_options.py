@@ -65,8 +65,8 @@ TrainingPrecision = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        metavar="fp32|bf16",
-        help="Arithmetic of the convolutions. Default: fp32.",
+        metavar="NAME",
+        help="Arithmetic of the convolutions, fp32 or bf16. Default: fp32.",
         rich_help_panel=_LENGTH,
     ),
 ]
@@ -95,6 +95,26 @@ TruthDir = Annotated[
         parser=parse_path,
         metavar="DIR",
         help="Folder of true optical tiles, matched by file name.",
+        rich_help_panel=_DATA,
+    ),
+]
+EvaluatedOptV2Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--opt-v2-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of opt_v2 tiles (Stage 2), searched at any depth.",
+        rich_help_panel=_DATA,
+    ),
+]
+EvaluatedS1Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--s1-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of S1 tiles: to run the checkpoint, and for the grounding score.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.cli.output import Output, is_terminal
 from axion_stage3.errors import UsageError
 from axion_stage3.exporting.validation_pictures import validation_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from axion_stage3.cli.output import Output
     from axion_stage3.training.trainer import TrainingResult
     from axion_stage3.training.validation import ValidationResult
 
@@ -52,7 +52,7 @@ class TrainingConsole:
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=Console(stderr=True),
-            disable=output.is_quiet or not is_terminal(),
+            disable=not output.has_bars,
         )
         self._generators = self._bar.add_task("Surrogate generators", total=1.0, losses="")
         self._training = self._bar.add_task("Training", total=1.0, losses="", visible=False)
@@ -74,11 +74,18 @@ class TrainingConsole:
         self._bar.update(self._generators, completed=1.0, visible=False)
         text = f"step {step}, mean {losses['mean']:.4f}, detail {losses['detail']:.3f}"
         self._bar.update(self._training, completed=progress, losses=text, visible=True)
+        self._output.detail(
+            text[:1].upper() + text[1:], step=step, progress=progress, losses=losses
+        )
 
     def validated(self, step: int, result: ValidationResult) -> None:
         """Write the gain over opt_v2 for each family, and draw a few tiles."""
         gains = ", ".join(f"{name} {family.gain:+.2f}" for name, family in result.families.items())
-        self._output.note(f"Step {step}: PSNR gain over opt_v2 in dB: {gains}")
+        self._output.note(
+            f"Step {step}: PSNR gain over opt_v2 in dB: {gains}",
+            step=step,
+            gains_db={name: family.gain for name, family in result.families.items()},
+        )
         if result.tiles:
             self._picture_dir.mkdir(exist_ok=True)
             write_bytes(

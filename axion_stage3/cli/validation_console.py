@@ -97,6 +97,7 @@ def report(
     def results() -> Iterator[TileFindings]:
         with output.progress("Checking tiles", header.n_tiles) as progress:
             for result in _counted(source, progress):
+                output.detail(f"{result.tile}: findings: {len(result.findings)}")
                 shown = wanted.apply(result)
                 builder.add(shown)
                 _say(output, report_format.tile(shown))

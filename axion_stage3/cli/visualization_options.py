@@ -64,7 +64,7 @@ FigureIndices = Annotated[
     str | None,
     typer.Option(
         "--indices",
-        metavar="NAMES",
+        metavar="A,B",
         help="Spectral indices that the figures show, such as EVI2,NDWI. Default: NDVI.",
         rich_help_panel=_WHAT,
     ),

@@ -82,7 +82,7 @@ def common_stretch(tiles: Sequence[NDArray[np.floating]]) -> Stretch:
         UsageError: There is no view.
     """
     if not tiles:
-        raise UsageError("A stretch needs at least one optical tile.")
+        raise UsageError("A stretch needs at least one optical tile.", hint="Give tiles.")
     values = np.concatenate([np.asarray(tile)[_TRUE_COLOUR].reshape(3, -1) for tile in tiles], 1)
     values = values[:, np.isfinite(values).all(axis=0)]
     if values.size == 0:

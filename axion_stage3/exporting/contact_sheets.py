@@ -56,7 +56,10 @@ def contact_sheet(tiles: Sequence[SheetTile], *, title: str, note: str = "") -> 
         MissingExtraError: matplotlib is not installed.
     """
     if not 1 <= len(tiles) <= TILES_PER_SHEET:
-        raise UsageError(f"A sheet holds 1 to {TILES_PER_SHEET} tiles, not {len(tiles)}.")
+        raise UsageError(
+            f"A sheet holds 1 to {TILES_PER_SHEET} tiles, not {len(tiles)}.",
+            hint="Spread them over several sheets.",
+        )
     captions = _captions(tiles)
     n_pictures = len(captions)
     cell_width = n_pictures * PICTURE_PX + (n_pictures - 1) * _GAP_PX

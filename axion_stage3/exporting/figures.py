@@ -55,7 +55,7 @@ def tile_figure(
         MissingExtraError: matplotlib is not installed.
     """
     if not any(rows):
-        raise UsageError("A figure needs at least one panel.")
+        raise UsageError("A figure needs at least one panel.", hint="Give panels.")
     n_columns = max(len(row) for row in rows)
     width = 2 * _MARGIN + n_columns * _PANEL_INCHES + (n_columns - 1) * _GAP
     head = _head_lines(title, numbers, width - 2 * _MARGIN)

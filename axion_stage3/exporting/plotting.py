@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.errors import MissingExtraError
+from axion_stage3.optional_imports import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +47,7 @@ def require_matplotlib() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module("matplotlib")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Pictures need matplotlib, which is not installed.",
-            hint="pip install 'axion-stage3[plots]'",
-        ) from error
+    return import_extra("matplotlib", extra="plots", need="Pictures need")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import TileError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.progress import Progress
     from axion_stage3.runs.run_folder import RunFolder
     from axion_stage3.statistics.spectral_indices import SpectralIndex
+
+
+_log: Final = logging.getLogger(__name__)
 
 
 class RunDrawing:
@@ -70,6 +74,7 @@ class RunDrawing:
                 else:
                     make_folder(path.parent)
                     write_bytes(path, picture)
+                    _log.debug("%s: drawn to %s", name, path)
                     paths.append(path)
                 shown.advance()
         return paths
@@ -98,6 +103,7 @@ class RunDrawing:
                     title = f"{self._folder.output_dir}, sheet {number} of {n_sheets}"
                     path = self._target / f"sheet-{number:03d}.png"
                     write_bytes(path, contact_sheet(cells, title=title, note=note))
+                    _log.debug("%d tiles drawn to %s", len(cells), path)
                     paths.append(path)
         return paths
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.atomic_write import write_json
-from axion_stage3.errors import AxionError, InputError, OutputError, TileError, UsageError
+from axion_stage3.errors import AxionError, OutputError, TileError, UsageError
+from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.composites import common_stretch
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.export_layers import Layers
@@ -30,7 +32,6 @@ from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.georeference_tables import read_georeference_table
-from axion_stage3.tiles.pairing import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,6 +46,7 @@ FORMATS: Final[tuple[Format, ...]] = ("geotiff", "cog", "png", "stac", "zarr")
 _PROBED_TILES: Final = 50
 _STRETCHED_TILES: Final = 48
 _LISTED_FAILURES: Final = 1000
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ def export_run(
     else:
         require_rasterio()
     folder = RunFolder(run_dir, opt_v2_dir=opt_v2_dir)
-    names = _chosen_names(folder, tiles)
+    everything, chosen = chosen_tiles(folder, tiles)
+    names = chosen or everything
     table = None if georeference is None else read_georeference_table(georeference)
     if table is not None:
         table.require_any(names)
@@ -252,10 +255,12 @@ class _Work:
     def _count(self, name: str, error: BaseException | None, future: object) -> None:
         if error is None:
             is_new = future.result()  # type: ignore[attr-defined]
+            _log.debug("%s: %s", name, "exported" if is_new else "kept, as it is there already")
             self.n_exported += is_new
             self.n_kept += not is_new
         elif isinstance(error, TileError):
             self.failed[name] = FailedExport(name, error.code, error.message, error.hint)
+            _log.debug("%s: failed: %s", name, error.message)
         else:
             raise error
 
@@ -277,7 +282,7 @@ class _Work:
     def collection(self, names: Sequence[str], mosaic: Path | None) -> Path:
         """Write the collection of all items that are there."""
         rasters: Iterable[Path] = (
-            [mosaic] if mosaic else ((self._output_dir / name).with_suffix("") for name in names)
+            [mosaic] if mosaic else (self._output_dir / name for name in names)
         )
         items = []
         for raster in rasters:
@@ -294,27 +299,6 @@ class _Work:
         target = self._output_dir / COLLECTION_NAME
         write_json(target, stac_collection(items))
         return target
-
-
-def _chosen_names(folder: RunFolder, wanted: Sequence[str]) -> list[str]:
-    names = list(folder.tiles())
-    if not names:
-        raise InputError(
-            f"{folder.output_dir} holds no output tile.",
-            hint="Is this the output folder of a run?",
-            path=folder.output_dir,
-        )
-    known = set(names)
-    for name in wanted:
-        if name not in known:
-            near = nearest_names(name, names)
-            raise InputError(
-                f"There is no tile {name!r} in {folder.output_dir}.",
-                hint=f"Nearest names there: {', '.join(near)}." if near else "",
-                path=folder.output_dir,
-                tile_name=name,
-            )
-    return sorted(set(wanted)) or names
 
 
 def _require_places(source: TileSource, names: Sequence[str], style: ExportStyle) -> None:

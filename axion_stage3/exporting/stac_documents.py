@@ -226,7 +226,8 @@ def _footprint(
         longitudes, latitudes = warp.transform(as_crs(georeference.crs), "EPSG:4326", xs, ys)
     except (rasterio.errors.RasterioError, ValueError) as error:
         raise TileGeoreferenceError(
-            f"{georeference} cannot be brought into geographic coordinates: {error}."
+            f"{georeference} cannot be brought into geographic coordinates: {error}.",
+            hint="Check the CRS of the tile, or give --georeference.",
         ) from error
     points = [
         [round(x, _DEGREE_DIGITS), round(y, _DEGREE_DIGITS)]

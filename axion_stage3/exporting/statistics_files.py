@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.errors import MissingExtraError
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.statistics.tile_statistics import TILE_NAME
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from axion_stage3.runs.statistics_table import StatisticsTable
 
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE: Final = 1000
+_log: Final = logging.getLogger(__name__)
 
 
 def write_csv(path: Path, table: StatisticsTable) -> None:
@@ -34,6 +35,7 @@ def write_csv(path: Path, table: StatisticsTable) -> None:
         OutputError: The file cannot be written.
     """
     write_bytes(path, _csv_pieces(table))
+    _log.debug("%d tiles written to %s", len(table.names), path)
 
 
 def write_parquet(path: Path, table: StatisticsTable) -> None:
@@ -54,6 +56,7 @@ def write_parquet(path: Path, table: StatisticsTable) -> None:
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), buffer)
     write_bytes(path, buffer.getvalue())
+    _log.debug("%d tiles written to %s", len(table.names), path)
 
 
 def require_pyarrow() -> tuple[Any, Any]:
@@ -62,13 +65,11 @@ def require_pyarrow() -> tuple[Any, Any]:
     Raises:
         MissingExtraError: They are not installed.
     """
-    try:
-        return import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Parquet files need pyarrow, which is not installed.",
-            hint="pip install 'axion-stage3[parquet]'",
-        ) from error
+    pyarrow, parquet = (
+        import_extra(module, extra="parquet", need="Parquet files need")
+        for module in ("pyarrow", "pyarrow.parquet")
+    )
+    return pyarrow, parquet
 
 
 def _csv_pieces(table: StatisticsTable) -> Iterator[bytes]:

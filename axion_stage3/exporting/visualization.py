@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from axion_stage3.errors import InputError, InputFolderError, UsageError
+from axion_stage3.errors import InputFolderError, UsageError
+from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.html_report import write_report
 from axion_stage3.exporting.output_folder import make_folder
 from axion_stage3.exporting.plotting import require_matplotlib
@@ -18,13 +19,11 @@ from axion_stage3.exporting.report_content import (
     measure_against_truth,
 )
 from axion_stage3.exporting.run_drawing import RunDrawing
-from axion_stage3.inspection.tile_location import tile_name
 from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
-from axion_stage3.tiles.pairing import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -132,13 +131,12 @@ def visualize_run(
             f"The folder {truth_dir} does not exist.", hint="Check the path.", path=truth_dir
         )
     folder = RunFolder(output_dir, opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir))
-    tiles = [tile_name(tile) for tile in tiles]
-    names = _known_names(folder, tiles)
+    names, wanted = chosen_tiles(folder, tiles)
     if set(parts) != {"report"}:
         require_matplotlib()
     statistics = known_statistics(folder)
     changes = _changes(statistics)
-    chosen = sorted(set(tiles)) or _most_changed(names, changes, limit)
+    chosen = wanted or _most_changed(names, changes, limit)
     target = path_or_none(into) or output_dir / VISUALS_FOLDER
     make_folder(target)
     report: Path | None = None
@@ -166,26 +164,6 @@ def visualize_run(
             UndrawnTile(name, reason) for name, reason in sorted(drawing.undrawn.items())
         ),
     )
-
-
-def _known_names(folder: RunFolder, wanted: Sequence[str]) -> list[str]:
-    names = list(folder.tiles())
-    if not names:
-        raise InputError(
-            f"{folder.output_dir} holds no output tile.",
-            hint="Is this the output folder of a run?",
-            path=folder.output_dir,
-        )
-    for name in wanted:
-        if name not in names:
-            near = nearest_names(name, names)
-            raise InputError(
-                f"There is no tile {name!r} in {folder.output_dir}.",
-                hint=f"Nearest names there: {', '.join(near)}." if near else "",
-                path=folder.output_dir,
-                tile_name=name,
-            )
-    return names
 
 
 def _changes(statistics: RunStatistics) -> dict[str, float]:

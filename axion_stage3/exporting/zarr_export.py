@@ -13,14 +13,14 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from axion_stage3.errors import MissingExtraError, OutputError, TileError
+from axion_stage3.errors import OutputError, TileError
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.tile_exports import TileExporter, not_referenced, tile_place
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.rasters.raster_bands import INTEGER_NODATA, as_stored
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ def require_zarr() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module("zarr")
-    except ImportError as error:
-        raise MissingExtraError(
-            "Zarr stores need zarr, which is not installed.",
-            hint="pip install 'axion-stage3[zarr]'",
-        ) from error
+    return import_extra("zarr", extra="zarr", need="Zarr stores need")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +175,10 @@ class ZarrExport:
             else:
                 pixels = self._stack(shard, n_shard, pool)
                 array[first : first + n_shard] = as_stored_stack(pixels, style, facts)
-                file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
-                journal.add(label, fingerprint, [file / "0" / "0" / "0"])
+                # A shard with a tile that failed is not done: the next export tries it again.
+                if self.failed.keys().isdisjoint(shard.names):
+                    file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
+                    journal.add(label, fingerprint, [file / "0" / "0" / "0"])
             shown.advance(len(shard.names))
 
     def _open_array(self, group: Any, key: str, shape: tuple[int, ...], n_shard: int) -> Any:

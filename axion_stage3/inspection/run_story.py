@@ -142,7 +142,8 @@ def _options(configuration: Mapping[str, Any]) -> list[str]:
         if value is True:
             options.append(option)
         elif value is not None and value is not False:
-            options += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+            is_whole = isinstance(value, float) and value.is_integer()
+            options += [option, str(int(value) if is_whole else value)]
     return options
 
 

@@ -84,7 +84,10 @@ def _below(name: str, folders: Mapping[Subject, Path]) -> TileLocation:
     if not folders:
         raise _no_tile(name, Path(name).parent, _names_beside(Path(name)))
     if name_fault(name) is not None:
-        raise TileReadError(f"The tile name {name!r} is not usable: {name_fault(name)}.")
+        raise TileReadError(
+            f"The tile name {name!r} is not usable: {name_fault(name)}.",
+            hint="Give the path of an NPZ file, or the name of a tile below the folders.",
+        )
     matches = _matches(name, folders)
     if all(name not in names for names in matches.values()):
         for subject, names in matches.items():

@@ -123,9 +123,13 @@ class RowWriter:
 
     def __enter__(self) -> Self:
         rasterio = self._stack.enter_context(gdal_session())
-        with _as_output_error(self._path):
-            self._dataset = rasterio.open(self._temporary, "w", **self._profile)
-        _describe(self._dataset, self._facts, self._style)
+        try:
+            with _as_output_error(self._path):
+                self._dataset = rasterio.open(self._temporary, "w", **self._profile)
+            _describe(self._dataset, self._facts, self._style)
+        except BaseException:
+            self._leave_nothing()
+            raise
         return self
 
     def write_rows(self, pixels: NDArray[np.float32]) -> None:
@@ -161,13 +165,8 @@ class RowWriter:
             if error is None:
                 with _as_output_error(self._path):
                     self._finish()
-            else:
-                self._close()
         finally:
-            self._stack.close()
-            for temporary in (self._temporary, self._cog):
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
+            self._leave_nothing()
 
     def _finish(self) -> None:
         assert self._n_written == self._size[0], "all rows are written before the end"
@@ -188,6 +187,16 @@ class RowWriter:
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
+
+    def _leave_nothing(self) -> None:
+        """Close what is open, and remove what is not the finished file."""
+        try:
+            with self._stack:
+                self._close()
+        finally:
+            for temporary in (self._temporary, self._cog):
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
 
 
 def overview_factors(size: tuple[int, int]) -> list[int]:

@@ -87,7 +87,7 @@ def find_raster_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None
     Raises:
         InputFolderError: A folder is missing or cannot be read.
         NoTilePairsError: The folders have no raster in common.
-        TileCollisionError: Two rasters would be written to one output file.
+        TileCollisionError: Two rasters would be written to one output file, or two files be one.
         TileReadError: A file is not a GeoTIFF.
         MissingExtraError: rasterio is not installed.
     """
@@ -126,17 +126,31 @@ def _grouped(
     for relative, path in _walk(folder, output_dir):
         stem = relative.rpartition(".")[0]
         match = suffix.fullmatch(stem)
-        if match is None:
-            whole[stem] = path
-        else:
-            band = match["band"].lower()
-            groups[match["stem"]][_BAND_OF.get(band, band)] = path
+        files, key = (whole, stem) if match is None else (groups[match["stem"]], _band_of(match))
+        if key in files:
+            raise _two_files(files[key], path)
+        files[key] = path
     # Where a band is missing, reading says so by the raster's name.
     ordered = {
         stem: tuple(files[band] for band in bands if band in files)
         for stem, files in groups.items()
     }
+    for stem in ordered.keys() & whole.keys():
+        raise _two_files(whole[stem], ordered[stem][0])
     return {**ordered, **{stem: (path,) for stem, path in whole.items()}}
+
+
+def _band_of(match: re.Match[str]) -> str:
+    band = match["band"].lower()
+    return _BAND_OF.get(band, band)
+
+
+def _two_files(first: Path, second: Path) -> TileCollisionError:
+    return TileCollisionError(
+        f"{first} and {second} would be the same raster.",
+        hint="Remove or rename one of them.",
+        path=second,
+    )
 
 
 def _walk(folder: Path, output_dir: Path | None) -> Iterator[tuple[str, Path]]:

@@ -169,7 +169,9 @@ class RasterSource:
             place = Georeference.of(dataset.crs.to_string(), dataset.transform)
         except ValueError as error:
             raise TileGeoreferenceError(
-                f"{where} has a georeference that cannot be used: {error}.", path=dataset.name
+                f"{where} has a georeference that cannot be used: {error}.",
+                hint="Write it anew: gdal_edit.py -a_srs and -a_ullr.",
+                path=dataset.name,
             ) from error
         if place.is_rotated:
             raise TileGeoreferenceError(

@@ -58,6 +58,7 @@ class OpenPair:
                 raise TileShapeError(
                     f"{pair.opt_v2_path} is {self.size[0]} x {self.size[1]} px; at least "
                     f"{MIN_TILE_PX} x {MIN_TILE_PX} px are needed.",
+                    hint="Use a larger cut of the scene.",
                     path=pair.opt_v2_path,
                 )
             place = self._optical.georeference

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.errors import MissingExtraError, TileReadError
+from axion_stage3.errors import TileReadError
+from axion_stage3.optional_imports import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +36,7 @@ def require_rasterio(name: str = "rasterio") -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"GeoTIFF, STAC and map quick looks need {name.partition('.')[0]}, which is not "
-            "installed.",
-            hint="pip install 'axion-stage3[geo]'",
-        ) from error
+    return import_extra(name, extra="geo", need="GeoTIFF, STAC and map quick looks need")
 
 
 @contextmanager

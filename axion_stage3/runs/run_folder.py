@@ -115,7 +115,11 @@ class RunFolder:
         """
         fault = name_fault(name)
         if fault is not None:
-            raise TileReadError(f"The tile name {name!r} is not usable: {fault}.", tile_name=name)
+            raise TileReadError(
+                f"The tile name {name!r} is not usable: {fault}.",
+                hint="Leave it out; infer writes no such name.",
+                tile_name=name,
+            )
         return self.output_dir / name
 
     def summary(self) -> dict[str, Any] | None:
@@ -182,6 +186,7 @@ class RunFolder:
                 raise TileShapeError(
                     f"{path}: {key} is {array.dtype} of shape {array.shape}; it does not fit "
                     f"opt_final, {opt_final.shape}.",
+                    hint="Run the tile again: --existing overwrite.",
                     path=path,
                     tile_name=name,
                 )

@@ -257,7 +257,10 @@ def _computed_row(folder: RunFolder, name: str) -> Row | UnusableTile:
     try:
         tile = folder.load(name)
         if tile.opt_v2 is None:
-            raise TileLayoutError("its opt_v2 was not found; --opt-v2-dir names its folder")
+            raise TileLayoutError(
+                "its opt_v2 was not found; --opt-v2-dir names its folder",
+                hint="--opt-v2-dir names the folder of the opt_v2 tiles.",
+            )
         return tile_statistics(name, tile.opt_final, tile.opt_v2, tile.s1)
     except TileError as error:
         return UnusableTile(name, error.message)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.errors import GeoreferenceTableError, MissingExtraError
+from axion_stage3.errors import GeoreferenceTableError
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.tiles.georeference import Georeference
 
 if TYPE_CHECKING:
@@ -152,13 +152,7 @@ def _read_geojson(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    try:
-        parquet = import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Reading {path} needs pyarrow, which is not installed.",
-            hint="pip install 'axion-stage3[parquet]'",
-        ) from error
+    parquet = import_extra("pyarrow.parquet", extra="parquet", need=f"Reading {path} needs")
     file = parquet.ParquetFile(path)
     wanted = {*_NAME_COLUMNS, *_CRS_COLUMNS, *_TRANSFORM_COLUMNS, *_ORIGIN_COLUMNS}
     columns = [name for name in file.schema_arrow.names if name in wanted]

@@ -290,7 +290,9 @@ class NpzArchive:
             ) from None
         except OSError as error:
             raise TileReadError(
-                f"{where} cannot be read: {error.strerror or error}.", path=self._path
+                f"{where} cannot be read: {error.strerror or error}.",
+                hint="Check that the file is there and may be read.",
+                path=self._path,
             ) from error
 
 

@@ -69,7 +69,10 @@ class LoadOptions:
                 hint="--opt-scale 10000 divides digital numbers by 10000.",
             )
         if not math.isfinite(self.opt_offset):
-            raise UsageError(f"opt_offset must be a finite number, not {self.opt_offset}.")
+            raise UsageError(
+                f"opt_offset must be a finite number, not {self.opt_offset}.",
+                hint="--opt-offset -1000 is for digital numbers since baseline 04.00.",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,7 +230,11 @@ def _read_bands(
         georeference = read_georeference(archive, path)
     for key, array in arrays.items():
         if array.dtype.kind == "b":
-            raise TilePixelsError(f"{path}: {key} holds booleans, not pixels.", path=path)
+            raise TilePixelsError(
+                f"{path}: {key} holds booleans, not pixels.",
+                hint="Store reflectance or dB as numbers.",
+                path=path,
+            )
     if layout.is_stacked:
         stored = arrays[layout.keys[0]]
         _check_stack(stored, layout.keys[0], bands, path)
@@ -238,6 +245,7 @@ def _read_bands(
         raise TileShapeError(
             f"{path} is {height} x {width} px; at least {MIN_TILE_PX} x {MIN_TILE_PX} px "
             "are needed.",
+            hint="Leave this tile out, or cut larger ones.",
             path=path,
         )
     result = np.empty((len(bands), height, width), dtype=np.float32)
@@ -272,7 +280,9 @@ def _check_bands(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
     if any(len(shape) != 2 for shape in shapes.values()):
         raise TileShapeError(
-            f"{path}: each band must have the shape (H, W), not {listed}.", path=path
+            f"{path}: each band must have the shape (H, W), not {listed}.",
+            hint="Store each band as a two-dimensional array.",
+            path=path,
         )
     if len(set(shapes.values())) > 1:
         raise TileShapeError(

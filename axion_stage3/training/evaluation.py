@@ -7,6 +7,7 @@ chapter 13: the percentile bootstrap), never tiles.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping  # noqa: TC003  the JSON schema needs the name
@@ -38,6 +39,7 @@ HIGHER_IS_BETTER: Final = {
 }
 """Metrics for which a share of improved groups and tiles is meaningful."""
 
+_log: Final = logging.getLogger(__name__)
 _N_RESAMPLES: Final = 2000
 _INTERVAL: Final = (2.5, 97.5)
 _N_WORST: Final = 5
@@ -199,6 +201,9 @@ def _evaluate(case: EvaluationCase, reference: GroundingReference | None) -> Til
             for optical in (case.opt_v2, case.opt_final, case.truth)
         )
     draws = None if case.draws is None else _judge_draws(case.truth, *case.draws)
+    _log.debug(
+        "%s (%s): PSNR %.2f to %.2f dB", case.tile, case.family, before["psnr"], after["psnr"]
+    )
     return TileEvaluation(case.tile, case.group, case.family, before, after, truth_grounding, draws)
 
 

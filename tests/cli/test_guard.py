@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from axion_stage3 import errors
-from axion_stage3.cli.app import COMMANDS, run
+from axion_stage3.cli.app import run
 from axion_stage3.cli.guard import DEBUG_VARIABLE, guarded
 from axion_stage3.errors import AxionError
 
@@ -125,16 +125,3 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"axion-stage3 {axion_stage3.__version__}\n"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_at_80_columns(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-
-    assert run([*command.split(), "--help"]) == 0
-    out = capsys.readouterr().out
-    assert all(len(line) <= 80 for line in out.splitlines())
-    assert "…" not in out
-    assert "\x1b" not in out

@@ -93,6 +93,8 @@ def test_a_reader_of_notes_who_goes_does_not_end_the_work(monkeypatch: pytest.Mo
     with output.progress("Processing tiles", 2) as progress:
         progress.advance()
 
+    assert output.is_quiet, "nothing is tried again on a stream that has gone"
+
 
 def test_a_document_is_plain_json(capsys: pytest.CaptureFixture[str]) -> None:
     Output().document({"name": "prüfung.npz", "n": 1.5})

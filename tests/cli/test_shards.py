@@ -16,6 +16,7 @@ import yaml
 from cli_workbench import check_document, state_of
 
 from axion_stage3.cli.app import run
+from axion_stage3.cli.plan_report import duration_text, size_text
 from axion_stage3.runs.parts import Shard
 
 RECIPES = Path(__file__).parents[2] / "examples" / "cluster"
@@ -105,6 +106,41 @@ def test_the_plan_of_a_first_run_writes_nothing(capsys: pytest.CaptureFixture[st
     assert "guessed from the inputs' sizes" in captured.out
     assert [line.split()[0] for line in lines[-5:]] == ["shard", "1/2", "2/2", "largest", "all"]
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("workspace")
+def test_the_plan_of_very_many_shards_lists_the_first_and_the_largest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert infer("parts", "--shard", "1/100", "--plan") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  ... and 36 more (--json lists them all)" in lines
+    assert [line.split()[0] for line in lines[-2:]] == ["largest", "all"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "not known"),
+        (0.0123, "0.0123 s"),
+        (99, "99 s"),
+        (100, "1 min 40 s"),
+        (3600 * 3 + 60 * 12, "3 h 12 min"),
+        (3600 * 24 * 3, "3 d 0 h"),
+    ],
+)
+def test_a_duration_is_said_in_the_two_units_that_say_most(
+    seconds: float | None, text: str
+) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (999.9, "1 kB"), (1.23e9, "1.23 GB"), (5e15, "5 PB")],
+)
+def test_a_size_is_said_with_three_digits(n_bytes: float, text: str) -> None:
+    assert size_text(n_bytes) == text
 
 
 @pytest.mark.usefixtures("workspace")

@@ -7,10 +7,12 @@ import pytest
 from cli_workbench import check_document
 
 from axion_stage3.cli.app import run
+from axion_stage3.config import resolve_config
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.testing.tile_factories import make_tile, write_pair
 from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +74,19 @@ def test_the_number_of_draws_must_make_sense(
     folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
     assert run(["evaluate", *folders, "--samples", "0"]) == 2
     assert "--samples is 0" in capsys.readouterr().err
+
+
+def test_draws_are_judged_in_the_table(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+
+    assert run(["evaluate", *folders, "--samples", "2", "--timesteps", "2"]) == 0
+
+    text = capsys.readouterr().out
+    assert "PSNR of the mean of the draws: " in text
+    assert "(Gaussian: 0.683, 0.954, 0.997)" in text
 
 
 def test_parquet_holds_the_table_of_the_csv(tiles: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -145,6 +160,12 @@ def test_training_a_checkpoint_and_using_it(
     assert picture.startswith(b"\x89PNG")
     # One row of four pictures of 32 px tiles in places of 160 px: width and height in the header.
     assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (670, 172)
+    effective = resolve_config(
+        TrainingConfig, {}, config_file=tmp_path / "out" / "training_config.json"
+    ).config
+    assert effective == TrainingConfig(
+        generator_steps=1, validate_every=2, crop_px=32, max_steps=2, batch_size=2
+    )
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
     used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]
     assert run(["evaluate", *used, "--timesteps", "1"]) == 0

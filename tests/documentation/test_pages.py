@@ -14,6 +14,7 @@ import yaml
 
 from axion_stage3.cli.app import build_app
 from axion_stage3.cli.reference_pages import reference_pages
+from axion_stage3.diffusion.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -44,6 +45,9 @@ def test_the_recording_shows_the_first_command_of_the_readme() -> None:
 
     assert recorder["COMMAND"] in (ROOT / "README.md").read_text(encoding="utf-8")
     assert "Processed:&#160;12" in picture
+    assert f"Epoch:&#160;{load_checkpoint().epoch}<" in picture, (
+        "of another checkpoint: run python docs/pictures/record_first_run.py"
+    )
     assert "url(" not in re.sub(r"url\(#", "", picture)
 
 
@@ -88,7 +92,7 @@ def commands_of(page: Path) -> list[str]:
         for line in block.replace("\\\n", " ").splitlines():
             before, program, rest = line.partition("axion-stage3 ")
             if program and not before.strip(" $+"):
-                found.append(re.split(r" \| | > | # | && |;", rest)[0].strip())
+                found.append(re.split(r" \| | \d?> | # | && |;", rest)[0].strip())
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from export_workbench import make_neighbours
 from headless_chromium import NAMES, find_chromium
 
 from axion_stage3.testing.run_factories import make_run
@@ -24,6 +25,17 @@ def pictured_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder of eight tiles and one that failed; beside it opt_v2, s1 and truth."""
     root = tmp_path_factory.mktemp("pictured_run")
     return make_run(root, TILES, failing=[FAILED], has_spread=True)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of four neighbouring tiles; beside it t.csv, which says where they lie."""
+    return make_neighbours(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def table(finished_run: Path) -> tuple[str, Path]:
+    return "--georeference", finished_run.parent / "t.csv"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,6 +14,7 @@ import pystac
 import pytest
 import rasterio
 import zarr
+from export_workbench import NAMES, SIZE, UTM
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
@@ -23,33 +24,11 @@ from axion_stage3.exporting.schemas import SCHEMAS
 from axion_stage3.statistics.spectral_indices import INDICES
 from axion_stage3.testing.run_factories import make_run
 from axion_stage3.tiles.npz_reader import read_npz
-from axion_stage3.tiles.npz_writer import write_npz
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UTM = "EPSG:32633"
-NAMES = [f"{r}/tile_{c}.npz" for r in "ab" for c in (0, 1)]
 STAC_SCHEMAS = Path(__file__).parent / "stac_schemas"
-SIZE = 48
-
-
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four neighbouring tiles, a table that says where they lie, and one tile that has gaps."""
-    root = tmp_path_factory.mktemp("run")
-    output_dir = make_run(root, NAMES, size_px=SIZE, has_spread=True)
-    lines = ["tile,crs,origin_x,origin_y,pixel_size"]
-    for name in NAMES:
-        row, column = "ab".index(name[0]), int(name[-5])
-        lines.append(f"{name},{UTM},{344400 + column * SIZE * 10},{5294400 - row * SIZE * 10},10")
-    (root / "t.csv").write_text("\n".join(lines))
-    gappy = dict(read_npz(output_dir / NAMES[0]))
-    gappy["valid_mask"] = np.ones((SIZE, SIZE), bool)
-    gappy["valid_mask"][5:9, 2:4] = False
-    del gappy["opt_v3"]
-    write_npz(output_dir / NAMES[0], gappy, {"opt_v3": "opt_final"})
-    return output_dir
 
 
 @pytest.fixture
@@ -66,11 +45,6 @@ def export(
         return document
 
     return call
-
-
-@pytest.fixture
-def table(finished_run: Path) -> tuple[str, Path]:
-    return "--georeference", finished_run.parent / "t.csv"
 
 
 def opt_final(finished_run: Path, name: str) -> np.ndarray[Any, Any]:
@@ -286,6 +260,21 @@ def test_a_mosaic_can_be_an_item(
     assert item.to_dict()["properties"]["end_datetime"] == "2017-06-30T00:00:00Z"
 
 
+def test_a_tile_with_a_dot_in_its_name_is_in_the_collection(
+    export: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    source = make_run(tmp_path / "dotted", ["T33UUP.1.npz", "T33UUP.2.npz"], size_px=16)
+    rows = [f"T33UUP.{n}.npz,{UTM},{344400 + n * 160},5294400,10" for n in (1, 2)]
+    listed = "\n".join(["tile,crs,origin_x,origin_y,pixel_size", *rows])
+    (tmp_path / "dotted.csv").write_text(listed)
+
+    options = ["--datetime", "2017-06-13", "--georeference", tmp_path / "dotted.csv"]
+    export("--to", "stac", *options, source=source)
+
+    collection = pystac.Collection.from_file(str(tmp_path / "gis" / "collection.json"))
+    assert len({item.id for item in collection.get_items()}) == 2
+
+
 def test_many_tiles_become_one_store(
     export: Callable[..., dict[str, Any]],
     finished_run: Path,
@@ -357,15 +346,18 @@ def test_the_folder_of_the_run_is_no_target(
     assert "the folder of the run itself" in capsys.readouterr().err
 
 
-def test_a_missing_layer_fails_the_tile(
-    export: Callable[..., dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize("to", ["geotiff", "zarr"])
+def test_a_missing_layer_fails_the_tile_each_time(
+    to: str, export: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     source = make_run(tmp_path / "plain", ["x.npz"], size_px=16)
 
-    document = export("--std", "--allow-unreferenced", source=source, code=3)
+    for _ in range(2):
+        document = export("--to", to, "--std", "--allow-unreferenced", source=source, code=3)
 
-    assert "has no opt_final_std" in document["failed"][0]["reason"]
-    assert "--samples" in document["failed"][0]["hint"]
+        assert (document["n_exported"], document["n_kept"]) == (0, 0)
+        assert "has no opt_final_std" in document["failed"][0]["reason"]
+        assert "--samples" in document["failed"][0]["hint"]
 
 
 def test_threads_change_nothing(

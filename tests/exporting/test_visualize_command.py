@@ -141,6 +141,19 @@ def test_a_damaged_tile_costs_its_picture_and_no_more(
     assert len(document["contact_sheets"]) == 1
 
 
+def test_the_console_names_what_could_not_be_drawn(
+    own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_run / "north/tile_00.npz").write_bytes(b"damaged")
+    options = ["--into", str(tmp_path / "pictures"), "--only", "figures", "--limit", "0"]
+
+    assert run(["visualize", str(own_run), *options, "-q"]) == 3
+
+    figures, not_drawn = capsys.readouterr().out.splitlines()
+    assert figures.endswith(f"figures: {tmp_path}/pictures/figures/")
+    assert not_drawn.startswith("Not drawn: north/tile_00.npz: ")
+
+
 def test_the_console_says_where_everything_is(
     pictured_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

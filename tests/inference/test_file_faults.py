@@ -93,7 +93,9 @@ def count_calls(run: Callable[..., RunResult], folder: Path) -> int:
     with FileFaults(folder, has_reads=True) as faults:
         run("reference")
     assert {"open", "write", "fsync", "close", "replace", "mkdir", "unlink"} <= set(faults.calls)
-    assert {"stat", "scandir", "listdir"} <= set(faults.calls)
+    # Which of the two lists a folder is a matter of Python's version.
+    assert "stat" in faults.calls
+    assert {"scandir", "listdir"} & set(faults.calls)
     return len(faults.calls)
 
 

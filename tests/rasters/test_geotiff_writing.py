@@ -171,11 +171,10 @@ def test_wrong_targets_and_places_are_named(tmp_path: Path) -> None:
     bands = some_bands()
     with pytest.raises(OutputError, match="missing"):
         write_geotiff(tmp_path / "missing" / "a.tif", bands, PLACE, STYLES[0])
-    with (
-        pytest.raises(OutputError, match="missing"),
-        RowWriter(tmp_path / "missing" / "a.tif", bands.facts, bands.size, PLACE, STYLES[0]),
-    ):
+    writer = RowWriter(tmp_path / "missing" / "a.tif", bands.facts, bands.size, PLACE, STYLES[0])
+    with pytest.raises(OutputError, match="missing"), writer:
         pass
+    assert not rasterio.env.hasenv(), "GDAL's session is left where the file cannot be made"
     for crs in ("EPSG:999999", "nowhere"):
         place = Georeference(crs, PLACE.transform)
         with pytest.raises(TileGeoreferenceError, match=crs):

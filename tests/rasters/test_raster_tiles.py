@@ -112,6 +112,22 @@ def test_large_rasters_are_scenes(tmp_path: Path) -> None:
     assert (pair.name, pair.is_scene) == ("a.tif", True)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a.tif", "a.tiff"), ("a_B02.tif", "a_blue.tif"), ("a.tif", "a_B02.tif")],
+)
+def test_two_files_of_one_raster_are_refused(first: str, second: str, tmp_path: Path) -> None:
+    for name in (first, second):
+        write_tif(tmp_path / "optical" / name, np.zeros((4, 20, 20), np.float32))
+    write_tif(tmp_path / "radar" / "a.tif", np.zeros((2, 20, 20), np.float32))
+
+    with pytest.raises(TileCollisionError, match="would be the same raster") as caught:
+        find_raster_pairs(tmp_path / "optical", tmp_path / "radar")
+
+    assert first in caught.value.message
+    assert second in caught.value.message
+
+
 def test_folders_without_pairs(tmp_path: Path) -> None:
     write_tif(tmp_path / "o" / "a.tif", OPT)
     write_tif(tmp_path / "s" / "b.tif", S1)

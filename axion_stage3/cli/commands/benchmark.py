@@ -17,6 +17,8 @@ def benchmark(
     device: options.Device = None,
     precision: options.Precision = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Measure the network, the files and whole runs on this machine.
@@ -48,7 +50,7 @@ def benchmark(
         against=against,
         seconds=seconds,
     )
-    output = Output(is_quiet=quiet)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     document = run_benchmark(plan, on_step=output.note)
     if json_document:
         output.document(asdict(document))

@@ -7,9 +7,9 @@ from axion_stage3.cli import options, training_options
 
 def evaluate(
     truth_dir: training_options.TruthDir = None,
-    opt_v2_dir: options.OptV2Dir = None,
+    opt_v2_dir: training_options.EvaluatedOptV2Dir = None,
     opt_final_dir: training_options.OptFinalDir = None,
-    s1_dir: options.S1Dir = None,
+    s1_dir: training_options.EvaluatedS1Dir = None,
     data_dir: training_options.DataDir = None,
     split_file: training_options.SplitFile = None,
     family: training_options.Families = None,
@@ -22,6 +22,8 @@ def evaluate(
     csv_file: training_options.Csv = None,
     parquet_file: training_options.Parquet = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Compare opt_v2 and opt_final with the truth, with intervals over scenes.
@@ -32,7 +34,7 @@ def evaluate(
 
     For example:
 
-      axion-stage3 evaluate --truth-dir truth/ --opt-v2-dir stage2/ --opt-final-dir outputs/
+      axion-stage3 evaluate --truth-dir t/ --opt-v2-dir s2/ --opt-final-dir out/
     """
     from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
     from axion_stage3.cli.output import Output
@@ -44,7 +46,7 @@ def evaluate(
     )
     from axion_stage3.training.surrogate_families import FAMILIES
 
-    output = Output(is_quiet=quiet or json_document)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     how = GroundingOptions(
         method=method or "checkpoint",
         checkpoint=checkpoint,

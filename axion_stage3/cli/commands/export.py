@@ -21,9 +21,11 @@ def export(
     georeference: export_options.ExportGeoreference = None,
     allow_unreferenced: export_options.AllowUnreferenced = False,
     acquired: export_options.Acquired = None,
-    opt_v2_dir: statistics_options.RunOptV2Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
     workers: export_options.ExportWorkers = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Export the tiles of a run for a GIS. Needs the extra geo.
@@ -44,7 +46,7 @@ def export(
     from axion_stage3.cli.output import Output
     from axion_stage3.exporting.run_export import export_run
 
-    output = Output(is_quiet=quiet)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     result = export_run(
         run_dir,
         output_dir,

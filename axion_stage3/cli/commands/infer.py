@@ -41,6 +41,8 @@ def infer(
     plan: options.Plan = False,
     config_file: options.ConfigFile = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Ground opt_v2 tiles in what the radar saw.
@@ -58,6 +60,7 @@ def infer(
     """
     given = dict(locals())
     from axion_stage3.cli.infer_console import InferConsole
+    from axion_stage3.cli.infer_log import InferLog
     from axion_stage3.cli.output import Output
     from axion_stage3.config import InferenceConfig, resolve_config
 
@@ -65,17 +68,17 @@ def infer(
     config = resolve_config(
         InferenceConfig, entries, config_file=config_file, environ=os.environ
     ).config
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     if plan:
         from axion_stage3.cli.plan_report import show_plan
 
-        show_plan(config, Output(is_quiet=quiet), as_json=json_document)
+        show_plan(config, output, as_json=json_document)
         raise SystemExit(0)
     # torch takes seconds to import: what is wrong with the options is said before.
     from axion_stage3.inference.grounding_run import run_inference
     from axion_stage3.inference.run_document import run_document
 
-    output = Output(is_quiet=quiet)
-    with InferConsole(output, config) as console:
+    with (InferLog if output.is_json else InferConsole)(output, config) as console:
         result = run_inference(config, observer=console, command=sys.argv)
     console.run_done(result)
     if json_document:

@@ -7,8 +7,8 @@ from axion_stage3.cli import inspection_options, options
 
 def inspect_tile(
     tile: inspection_options.Tile,
-    opt_v2_dir: inspection_options.OptV2Dir = None,
-    s1_dir: inspection_options.S1Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
+    s1_dir: options.RunS1Dir = None,
     output_dir: inspection_options.TileOutputDir = None,
     opt_scale: options.OptScale = None,
     opt_offset: options.OptOffset = None,

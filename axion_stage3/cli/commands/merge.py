@@ -18,6 +18,8 @@ def merge(
         ),
     ],
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Make one summary of what the parts of a run have written.
@@ -35,7 +37,7 @@ def merge(
     from axion_stage3.runs.merge_document import exit_code_of, merge_document
     from axion_stage3.runs.merging import merge_run
 
-    output = Output(is_quiet=quiet)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     merged = merge_run(output_dir)
     show_merge(output, output_dir, merged)
     if json_document:

@@ -10,12 +10,14 @@ def stats(
     against: statistics_options.Against = None,
     recompute: statistics_options.Recompute = False,
     top: statistics_options.Top = 10,
-    opt_v2_dir: statistics_options.RunOptV2Dir = None,
-    s1_dir: statistics_options.RunS1Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
+    s1_dir: options.RunS1Dir = None,
     csv_file: statistics_options.CsvFile = None,
     parquet_file: statistics_options.ParquetFile = None,
     plots_dir: statistics_options.Plots = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Describe the tiles of a run, or compare two runs.
@@ -48,7 +50,7 @@ def stats(
         require_pyarrow()
     if plots_dir is not None:
         require_matplotlib()
-    output = Output(is_quiet=quiet)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     statistics = describe_with_progress(
         output, output_dir, recompute=recompute, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_listed=top
     )

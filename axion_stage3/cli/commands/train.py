@@ -17,6 +17,8 @@ def train(
     device: options.Device = None,
     config_file: options.ConfigFile = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Train a checkpoint from your own tiles.
@@ -24,22 +26,24 @@ def train(
     Without real Stage 2 outputs (opt_v2/), the faults of Stage 2 are simulated
     from the truth and the radar. Training that was interrupted goes on when
     the same command is given again. The output folder receives the best and
-    the last checkpoint, a log (training_log.jsonl) and, in validation/, a
-    picture of the same held-out tiles (S1, opt_v2, opt_final, truth) each time.
+    the last checkpoint, a log (training_log.jsonl), the effective configuration
+    (training_config.json, for --config) and, in validation/, a picture of the
+    same held-out tiles (S1, opt_v2, opt_final, truth) each time.
 
     For example:
 
-      axion-stage3 train --data-dir data/ --split-file data/tiles.csv --output-dir training/
+      axion-stage3 train --data-dir d/ --split-file d/tiles.csv --output-dir t/
     """
     import os
 
+    from axion_stage3.atomic_write import write_json
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.training_report import TrainingConsole, required, result_lines
     from axion_stage3.config import resolve_config
     from axion_stage3.training.training_config import TrainingConfig
     from axion_stage3.training.training_run import train as run_training
 
-    output = Output(is_quiet=quiet or json_document)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     given = {
         "max_steps": max_steps,
         "max_minutes": max_minutes,
@@ -58,6 +62,7 @@ def train(
             device=device or "auto",
             observer=console,
         )
+    write_json(folder / "training_config.json", resolved.config.model_dump(mode="json"))
     for line in result_lines(result):
         output.note(line)
     if json_document:

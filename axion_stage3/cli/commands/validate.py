@@ -7,8 +7,8 @@ from axion_stage3.cli import inspection_options, options
 
 def validate(
     output_dir: inspection_options.RunDir = None,
-    opt_v2_dir: inspection_options.OptV2Dir = None,
-    s1_dir: inspection_options.S1Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
+    s1_dir: options.RunS1Dir = None,
     opt_scale: options.OptScale = None,
     opt_offset: options.OptOffset = None,
     s1_units: options.S1Units = None,
@@ -23,6 +23,8 @@ def validate(
     workers: inspection_options.Workers = None,
     checkpoint: inspection_options.RangeCheckpoint = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Check whole folders of tiles, and say what is wrong and what to do.
@@ -65,7 +67,7 @@ def validate(
             workers,
         )
     )
-    format_name = "json" if json_document else report_format
-    summary = report(Output(is_quiet=quiet), source, format_name, wanted, save)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
+    summary = report(output, source, "json" if json_document else report_format, wanted, save)
     is_reached = fail_on != "never" and summary.reaches(Severity.of_word(fail_on))
     raise SystemExit(3 if is_reached else 0)

@@ -14,12 +14,14 @@ def visualize(
     tile: visualization_options.Tiles = None,
     limit: visualization_options.Limit = 48,
     truth_dir: visualization_options.PictureTruthDir = None,
-    opt_v2_dir: statistics_options.RunOptV2Dir = None,
-    s1_dir: statistics_options.RunS1Dir = None,
+    opt_v2_dir: options.RunOptV2Dir = None,
+    s1_dir: options.RunS1Dir = None,
     indices: visualization_options.FigureIndices = None,
     findings: visualization_options.WithFindings = True,
     workers: inspection_options.Workers = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_format: options.LogFormat = "text",
     json_document: options.Json = False,
 ) -> None:
     """Draw the tiles of a run, and report on it in one HTML file.
@@ -41,7 +43,7 @@ def visualize(
     from axion_stage3.cli.visualization_report import visualization_lines
     from axion_stage3.exporting.visualization import PARTS, visualize_run
 
-    output = Output(is_quiet=quiet)
+    output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     result = visualize_run(
         output_dir,
         into=into,
