@@ -30,8 +30,8 @@ def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
         The low frequencies, same shape.
     """
     height, width = tiles.shape[-2:]
-    rows = _blur_matrix(height, sigma_px, tiles.device)
-    columns = _blur_matrix(width, sigma_px, tiles.device)
+    rows = blur_matrix(height, sigma_px, tiles.device)
+    columns = blur_matrix(width, sigma_px, tiles.device)
     return rows @ tiles @ columns.mT
 
 
@@ -54,9 +54,28 @@ def detail_bands(tiles: Tensor) -> list[Tensor]:
     return [finer - coarser for finer, coarser in pairwise(blurred)]
 
 
+def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]:
+    """All matrices that filtering tiles of this size takes from the cache."""
+    return [
+        blur_matrix(length, sigma_px, device)
+        for length in (height, width)
+        for sigma_px in (SIGMA_PX, *BAND_SIGMAS_PX)
+    ]
+
+
+def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
+    """(length, length) matrix whose row i holds the weights of output pixel i; not to be changed.
+
+    Args:
+        length: Height or width, in pixels.
+        sigma_px: Standard deviation of the blur.
+        device: Where it is needed.
+    """
+    return _blur_matrix(length, sigma_px, device)
+
+
 @lru_cache(maxsize=128)
 def _blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
-    """(length, length) matrix whose row i holds the weights of output pixel i."""
     radius = math.ceil(_RADIUS_IN_SIGMAS * sigma_px)
     weights = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
     kernel = torch.tensor(weights, dtype=torch.float64) / sum(weights)

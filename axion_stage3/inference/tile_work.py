@@ -41,6 +41,7 @@ class TileWork:
         checkpoint: Its checkpoint.
         device: The device that computes.
         stop: Once it is set, no more tiles are begun and the batch in flight is dropped.
+        on_note: Is told why something that makes runs fast does not work here.
 
     Raises:
         UsageError: Unknown index or precision.
@@ -48,12 +49,22 @@ class TileWork:
     """
 
     def __init__(
-        self, config: InferenceConfig, checkpoint: Checkpoint, device: torch.device, stop: Event
+        self,
+        config: InferenceConfig,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        stop: Event,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._stop = stop
         self._predictor = Predictor(
-            checkpoint, str(device), config.precision, before_call=self._drop_if_stopped
+            checkpoint,
+            str(device),
+            config.precision,
+            is_compiled=config.compile,
+            on_note=on_note,
+            before_call=self._drop_if_stopped,
         )
         self._batch_px = _BATCH_PX.get(device.type, COMFORTABLE_PX**2)
         self._sizes = BatchSizes(config.batch_size, self._batch_px)
@@ -63,6 +74,8 @@ class TileWork:
             sampler=config.sampler,
             seed=config.seed,
             samples=config.samples,
+            is_measured=True,
+            is_scored=config.statistics and checkpoint.grounding_reference is not None,
         )
         self._ground = BatchGrounder(predict, self._sizes, device)
         self._write = TileWriter(

@@ -292,15 +292,15 @@ def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
 
 def test_a_signal_drops_a_batch_in_flight(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[float] = []
-    real = Predictor._upload
+    real = Transfers.upload
 
-    def upload(self: Predictor, array: torch.Tensor) -> torch.Tensor:
+    def upload(self: Transfers, array: torch.Tensor) -> torch.Tensor:
         if not sent:
             os.kill(os.getpid(), signal.SIGINT)
             sent.append(time.monotonic())
         return real(self, array)
 
-    monkeypatch.setattr(Predictor, "_upload", upload)
+    monkeypatch.setattr(Transfers, "upload", upload)
     result = infer(batch_size=1, timesteps=1000)
     assert time.monotonic() - sent[0] < 5
     assert result.exit_code == 130
