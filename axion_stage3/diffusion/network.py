@@ -329,7 +329,7 @@ class GroundingNetwork(nn.Module):
         return BoundDenoiser(self.denoiser, encoding.features, self.films(sigmas))
 
     def films(self, sigmas: Sequence[float]) -> Films:
-        """Return what the denoiser needs to know of each noise level above 0; the same for all tiles."""
+        """Return what the denoiser needs to know of each noise level, whatever the tile."""
         levels = [sigma for sigma in sigmas if sigma > 0]
         table = self.denoiser.modulation(torch.tensor(levels, device=self.optical_mean.device))
         return {

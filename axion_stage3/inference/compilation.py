@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import torch
 
-from axion_stage3.diffusion import highpass
 from axion_stage3.inference.devices import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ class Compiler:
     def __init__(self, on_note: Callable[[str], None]) -> None:
         self._on_note = on_note
         self.is_on = True
-        # A tensor from a cache is a constant to the compiler, which would else see how it is made.
-        torch.compiler.assume_constant_result(highpass.blur_matrix)
 
     def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return a function that does the same, compiled when it is first called with a shape."""

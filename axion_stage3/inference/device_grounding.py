@@ -66,7 +66,7 @@ def _measure(opticals: list[Tensor], s1: Tensor) -> Tensor:
     gradients = [_gradients(images) for images in blurred]
     edges = torch.stack([_edge_agreement(gradient) for gradient in gradients]).mean(dim=0)
     radar_gradient = gradients[-1].length[:, -1]
-    # Of an even number torch gives the lower of the two in the middle, which splits in the same way.
+    # Of an even number torch gives the lower of the two in the middle: it splits in the same way.
     median = radar_gradient.flatten(1).median(dim=1).values[:, None, None]
     is_plain = (radar_gradient <= median)[:, None].float()
     n_plain = is_plain.sum(dim=(2, 3), keepdim=True)[:, :, 0]

@@ -80,13 +80,18 @@ class DeviceSampler:
         if capture is None and has_graphs and (stream := self.transfers.compute_stream) is not None:
             capture = CudaCapture(stream)
         self._graphs = None if capture is None else GraphCache(capture, on_note)
+        # Kept for good: graphs read them.
         self._films: dict[tuple[float, ...], Films] = {}
         self._shapes = _ShapeCounter()
         self._plain = _Parts(network.encode, network.denoiser.forward, network.compose)
         self._fast = self._plain
         if is_compiled:
             compiler = Compiler(on_note)
-            self._fast = _Parts(*map(compiler.compiled, self._plain))
+            self._fast = _Parts(
+                compiler.compiled(network.encode),
+                compiler.compiled(network.denoiser.forward),
+                compiler.compiled(network.compose),
+            )
 
     def sample(
         self,
@@ -108,7 +113,6 @@ class DeviceSampler:
         Returns:
             opt_final, (B, 4, H, W) float32, then the figures, (B, K) float64, if they are wanted.
         """
-
         key = job, opt_v2.shape
         is_repeated = self._shapes.has_come_before(key)
         parts = self._fast if is_repeated else self._plain
@@ -134,7 +138,9 @@ class DeviceSampler:
             return compute(*inputs, before_call=before_call)
         before_call()
         try:
-            return self._graphs.run(key, compute, inputs, lambda: self._constants(height, width))
+            return self._graphs.run(
+                key, compute, inputs, lambda: self._constants(job, height, width)
+            )
         except Exception as error:
             if is_out_of_memory(error):
                 self._graphs.clear()
@@ -190,9 +196,7 @@ class DeviceSampler:
             )
         return parts.compose(encoding, residual)
 
-    def measure(
-        self, opt_final: Tensor, opt_v2: Tensor, s1: Tensor, *, is_scored: bool
-    ) -> Tensor:
+    def measure(self, opt_final: Tensor, opt_v2: Tensor, s1: Tensor, *, is_scored: bool) -> Tensor:
         """Compute the figures of tiles where they are; see :func:`measure_batch`."""
         with self._exact_convolutions():
             return measure_batch(opt_final, opt_v2, s1, is_scored=is_scored)
@@ -205,11 +209,12 @@ class DeviceSampler:
                 films = self._films[plan.sigmas] = self._network.films(plan.sigmas)
         return films
 
-    def _constants(self, height: int, width: int) -> list[Tensor]:
-        return [
-            *blur_matrices(height, width, self._device),
-            *constants_of(height, width, self._device),
-        ]
+    def _constants(self, job: SamplingJob, height: int, width: int) -> list[Tensor]:
+        """What a graph reads beside its inputs and the weights."""
+        constants = blur_matrices(height, width, self._device)
+        if job.is_scored:
+            constants += constants_of(height, width, self._device)
+        return constants
 
     def _arithmetic(self) -> AbstractContextManager[None]:
         if self._dtype == torch.float32:

@@ -1,7 +1,7 @@
 """The statistics of a batch of grounded tiles, on the device that has them.
 
-They are what ``statistics.tile_statistics`` gives for each tile, as one small tensor that is fetched
-together with the tiles; the host then has nothing more to compute.
+They are what ``statistics.tile_statistics`` gives for each tile, as one small tensor that is
+fetched together with the tiles; the host then has nothing more to compute.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """CUDA graphs of the whole sampler: hundreds of kernels that are launched as one.
 
 At small batches a GPU computes faster than a host can launch: the graph of a batch of one shape,
-encoder, steps, statistics and all, is captured once and replayed from then on. A graph reads and writes always the same memory; inputs are copied in before
-and results copied out behind it, on the same stream, so that the order of the stream is all the
-protection they need and all graphs can share one pool of memory.
+encoder, steps, statistics and all, is captured once and replayed from then on. A graph reads and
+writes always the same memory; inputs are copied in before and results copied out behind it, on the
+same stream, so that the order of the stream is all the protection they need and all graphs can
+share one pool of memory.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ class GraphCache:
 
     def _give_up(self, key: Hashable, error: Exception) -> None:
         """Memory that ran out costs this shape its graph; anything else ends capturing."""
-        if is_out_of_memory(error):
+        # Ending a capture that failed raises an error of its own.
+        causes = [cause for cause in (error, error.__context__) if cause is not None]
+        if any(map(is_out_of_memory, causes)):
             self._too_large.add(key)
             self._graphs.clear()
             return

@@ -180,7 +180,8 @@ class Predictor:
             parts = predict_in_windows(ground_window, height, width, window_px)
             if is_measured and not is_whole:
                 figures = measure_batch(parts[0], optical, radar, is_scored=is_scored)
-        return Prediction(*parts, figures=figures)
+        std, mean = parts[1:] if samples > 1 else (None, None)
+        return Prediction(parts[0], std, mean, figures)
 
     def predict_window(
         self,

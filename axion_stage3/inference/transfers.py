@@ -1,10 +1,11 @@
 """The way of tiles to the device and back, beside computing.
 
 On CUDA three streams share the work: one uploads, one computes, one downloads; what follows waits
-for events on the device, never for the host. The host waits once a batch, for its download. While it
-does, another worker prepares and submits the next batch: so uploads and downloads are double-buffered
-by as many batches as there are workers. Host memory is pinned; torch's allocator of pinned memory
-hands a buffer out again only when the copies that used it are done. On the CPU nothing is copied.
+for events on the device, never for the host. The host waits once a batch, for its download. While
+it does, another worker prepares and submits the next batch: so uploads and downloads are double-
+buffered by as many batches as there are workers. Host memory is pinned; torch's allocator of pinned
+memory hands a buffer out again only when the copies that used it are done. On the CPU nothing is
+copied.
 """
 
 from __future__ import annotations
@@ -81,12 +82,14 @@ class Transfers:
         streams = self._streams
         streams.download.wait_stream(streams.compute)
         with torch.cuda.stream(streams.download):
-            fetched = [torch.empty_like(result, device="cpu", pin_memory=True) for result in results]
+            fetched = [
+                torch.empty_like(result, device="cpu", pin_memory=True) for result in results
+            ]
             for host, result in zip(fetched, results, strict=True):
                 host.copy_(result, non_blocking=True)
                 result.record_stream(streams.download)
             # Blocking: a thread that waits leaves its core to those that read and write.
-            is_done = torch.cuda.Event(blocking=True)
+            is_done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             is_done.record(streams.download)
 
         def wait() -> list[Tensor]:
@@ -98,8 +101,9 @@ class Transfers:
 
 class _Streams:
     def __init__(self, device: torch.device) -> None:
-        self.upload = torch.cuda.Stream(device)
-        self.compute = torch.cuda.Stream(device)
-        self.download = torch.cuda.Stream(device)
+        # The stubs of torch leave the constructor without types.
+        self.upload = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.download = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         # The weights were brought here by the default stream.
         torch.cuda.synchronize(device)

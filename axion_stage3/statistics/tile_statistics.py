@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from axion_stage3.statistics.grounding_measures import BlockMeasures
     from axion_stage3.statistics.spectral_indices import SpectralIndex
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TileFigures:
     """What the statistics of one tile are made from, wherever it was computed; all in float64.

@@ -32,7 +32,8 @@ from axion_stage3.errors import (
 )
 from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.grounding_run import run_inference
-from axion_stage3.inference.predictor import Predictor, ground
+from axion_stage3.inference.predictor import ground
+from axion_stage3.inference.transfers import Transfers
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import load_pair

@@ -19,7 +19,7 @@ def infer(
     timesteps: options.Timesteps = None,
     device: options.Device = None,
     precision: options.Precision = None,
-    compile: options.Compile = None,
+    compile_network: options.CompileNetwork = None,
     sampler: options.Sampler = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
