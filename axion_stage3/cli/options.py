@@ -129,7 +129,7 @@ Precision = Annotated[
         rich_help_panel=_NETWORK,
     ),
 ]
-CompileNetwork = Annotated[
+Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",

@@ -324,9 +324,24 @@ class GroundingNetwork(nn.Module):
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
         return _pack(_pad(residual))
 
-    def bind(self, encoding: Encoding, sigmas: Sequence[float]) -> BoundDenoiser:
-        """Return the denoiser of packed residuals for these tiles at these noise levels."""
-        return BoundDenoiser(self.denoiser, encoding.features, self.films(sigmas))
+    def bind(
+        self,
+        encoding: Encoding,
+        sigmas: Sequence[float],
+        *,
+        films: Films | None = None,
+        denoise: Callable[..., Tensor] | None = None,
+    ) -> BoundDenoiser:
+        """Return the denoiser of packed residuals for these tiles at these noise levels.
+
+        Args:
+            encoding: The encoded tiles.
+            sigmas: The noise levels.
+            films: From :meth:`films` for the same levels, where they are kept.
+            denoise: Does what the denoiser's ``forward`` does, faster.
+        """
+        films = self.films(sigmas) if films is None else films
+        return BoundDenoiser(denoise or self.denoiser, encoding.features, films)
 
     def films(self, sigmas: Sequence[float]) -> Films:
         """Return what the denoiser needs to know of each noise level, whatever the tile."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from axion_stage3.diffusion.highpass import blur_matrices
-from axion_stage3.diffusion.network import BoundDenoiser
 from axion_stage3.diffusion.samplers import sample_residual
 from axion_stage3.inference.compilation import Compiler
 from axion_stage3.inference.device_grounding import constants_of
@@ -190,7 +189,7 @@ class DeviceSampler:
             return denoiser(noisy, sigma)
 
         with self._arithmetic():
-            denoiser = BoundDenoiser(parts.denoise, encoding.features, films)
+            denoiser = network.bind(encoding, plan.sigmas, films=films, denoise=parts.denoise)
             residual = sample_residual(
                 denoise, network.pack(initial), plan, lambda step: network.pack(step_noise(step))
             )

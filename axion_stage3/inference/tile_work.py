@@ -62,7 +62,7 @@ class TileWork:
             checkpoint,
             str(device),
             config.precision,
-            is_compiled=config.compile_network,
+            is_compiled=config.compile,
             on_note=on_note,
             before_call=self._drop_if_stopped,
         )
