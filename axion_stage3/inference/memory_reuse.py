@@ -30,3 +30,11 @@ def keep_freed_memory() -> bool:
     return bool(
         mallopt(_MMAP_THRESHOLD, _LARGEST_IN_HEAP_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     )
+
+
+def give_freed_memory_back() -> None:
+    """Return what lies idle to the system: once the tiles are done, other things need room."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers
+from axion_stage3.inference.memory_reuse import give_freed_memory_back
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.scene_grounding import ground_scenes, scenes_of
@@ -147,6 +148,7 @@ class TileWork:
             queue_px=_QUEUED_BATCHES * self._batch_px,
         )
         Pipeline(stages, size, self._stop).run(pairs)
+        give_freed_memory_back()
 
     def _drop_if_stopped(self) -> None:
         if self._stop.is_set():
