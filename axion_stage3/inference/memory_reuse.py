@@ -12,12 +12,9 @@ from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-_MOST_HEAPS: Final = -8
 _KEPT_BYTES: Final = 256 << 20
 _LARGEST_IN_HEAP_BYTES: Final = 32 << 20
 """The most that the C library of GNU takes."""
-_N_HEAPS: Final = 2
-"""What lies idle in the heap of one thread is of no use to another."""
 
 
 def keep_freed_memory() -> bool:
@@ -30,12 +27,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return False
-    settings = {
-        _MMAP_THRESHOLD: _LARGEST_IN_HEAP_BYTES,
-        _TRIM_THRESHOLD: _KEPT_BYTES,
-        _MOST_HEAPS: _N_HEAPS,
-    }
-    return all(mallopt(name, value) for name, value in settings.items())
+    return bool(
+        mallopt(_MMAP_THRESHOLD, _LARGEST_IN_HEAP_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    )
 
 
 def give_freed_memory_back() -> None:
