@@ -50,12 +50,19 @@ _HINTS: Final = {
 }
 
 
-def write_bytes(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -> int:
+def write_bytes(
+    path: Path,
+    data: bytes | memoryview | Iterable[bytes | memoryview],
+    *,
+    syncs_folder: bool = True,
+) -> int:
     """Write a file atomically and durably.
 
     Args:
         path: The file; its folder must exist. A symlink at this place is replaced, not followed.
         data: The content, whole or in pieces.
+        syncs_folder: False leaves it to the next file written into this folder to make the name
+            durable as well.
 
     Returns:
         Number of bytes written.
@@ -68,7 +75,8 @@ def write_bytes(path: Path, data: bytes | memoryview | Iterable[bytes | memoryvi
     try:
         n_written = _write_new_file(temporary, pieces)
         os.replace(temporary, path)  # noqa: PTH105 (the tests make each os call fail in turn)
-        _sync_folder(path.parent)
+        if syncs_folder:
+            _sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
@@ -78,12 +86,13 @@ def write_bytes(path: Path, data: bytes | memoryview | Iterable[bytes | memoryvi
     return n_written
 
 
-def write_json(path: Path, document: Any) -> int:
+def write_json(path: Path, document: Any, *, syncs_folder: bool = True) -> int:
     """Write a JSON document atomically: UTF-8, indented by two, newline at the end.
 
     Args:
         path: The file; its folder must exist.
         document: Anything ``json`` can write, without NaN and infinities.
+        syncs_folder: As for :func:`write_bytes`.
 
     Returns:
         Number of bytes written.
@@ -94,7 +103,8 @@ def write_json(path: Path, document: Any) -> int:
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # A file name that is not UTF-8 holds lone surrogates: written as the escapes JSON has for them.
-    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    content = text.encode("utf-8", "backslashreplace")
+    return write_bytes(path, content, syncs_folder=syncs_folder)
 
 
 def sweep_orphans(folder: Path) -> tuple[Path, ...]:

@@ -129,6 +129,9 @@ class InferenceConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the network; auto: fp32 on the CPU."
     )
+    compile: bool = Field(
+        default=False, description="Whether torch.compile is tried: minutes first, then faster."
+    )
     sampler: Literal["2m", "euler", "heun", "ancestral"] = Field(
         default="2m", description="How the detail is integrated."
     )

@@ -29,12 +29,14 @@ from axion_stage3.benchmarking.goals import (
     INFER_ONE,
     INSPECT_TILE,
     judge,
+    judge_gpu,
 )
 from axion_stage3.benchmarking.network_pace import NetworkPace, measure_bound, measure_network
 from axion_stage3.benchmarking.whole_runs import (
     ProcessPace,
     RunPace,
     infer_arguments,
+    measure_file_threads,
     measure_process,
     measure_run,
 )
@@ -43,11 +45,13 @@ from axion_stage3.config import InferenceConfig
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import UsageError
 from axion_stage3.inference.devices import plan_workers, precision_name
+from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from axion_stage3.benchmarking.network_pace import Way
     from axion_stage3.benchmarking.workload import Workload
     from axion_stage3.inference.devices import Precision
 
@@ -58,6 +62,13 @@ _MORE_ROUNDS: Final = 1
 _START_UP_REPETITIONS: Final = 3
 _MEMORY_BATCH: Final = 8
 _MEMORY_TILES: Final = 64
+_FILE_TILES: Final = 4000
+_WAYS: Final[dict[str, tuple[Way, ...]]] = {
+    "cpu": ("eager",),
+    "cuda": ("graph", "eager", "compile"),
+}
+"""The first is that of a run without further options."""
+_BATCH_SIZES: Final = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 8, 64, 256)}
 
 PaceT = TypeVar("PaceT", NetworkPace, RunPace)
 
@@ -72,7 +83,7 @@ class BenchmarkPlan:
         tile_px: Height and width that the tiles are brought to, in pixels.
         checkpoint: Checkpoint; None for the bundled one.
         timesteps: Numbers of timesteps.
-        batch_sizes: Batch sizes of the network alone.
+        batch_sizes: Batch sizes of the network alone; None for some that suit the device.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
         precision: See :func:`~axion_stage3.inference.devices.resolve_precision`.
         against: Another network to measure on the same tiles.
@@ -87,7 +98,7 @@ class BenchmarkPlan:
     tile_px: int = 120
     checkpoint: Path | None = None
     timesteps: tuple[int, ...] = (1, 10)
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16)
+    batch_sizes: tuple[int, ...] | None = None
     device: str = "auto"
     precision: Precision = "auto"
     against: Literal["diffusers-unet"] | None = None
@@ -98,7 +109,7 @@ class BenchmarkPlan:
             "--timesteps": self.timesteps,
             "--batch-sizes": self.batch_sizes,
         }.items():
-            if not numbers or min(numbers) < 1:
+            if numbers is not None and (not numbers or min(numbers) < 1):
                 raise UsageError(
                     f"{option} needs whole numbers from 1.", hint=f"Such as {option} 1,10."
                 )
@@ -126,6 +137,7 @@ def run_benchmark(
         yardstick.check_tile_size(plan.tile_px)
         yardstick.require_diffusers()
     workload = load_workload(plan.opt_v2_dir, plan.s1_dir, plan.tile_px)
+    keep_freed_memory()
     predictor = Predictor(load_checkpoint(plan.checkpoint), plan.device, plan.precision)
     with tempfile.TemporaryDirectory(prefix="axion-benchmark-") as folder:
         return _Benchmark(plan, workload, predictor, Path(folder), on_step).document()
@@ -146,6 +158,9 @@ class _Benchmark:
         self._folder = folder
         self._on_step = on_step
         self._workers = plan_workers(predictor.device, _MANY_TILES)
+        kind = "cuda" if predictor.device.type == "cuda" else "cpu"
+        self._ways = _WAYS[kind]
+        self._batch_sizes = plan.batch_sizes or _BATCH_SIZES[kind]
         self._n_folders = 0
 
     def document(self) -> BenchmarkDocument:
@@ -159,10 +174,14 @@ class _Benchmark:
         runs: list[RunPace] = []
         for timesteps in plan.timesteps:
             self._measure_timesteps(timesteps, bound, network, runs)
+        for way in self._ways[1:]:
+            network += self._other_way(way, bound)
+        file_threads = self._file_threads() if device.type == "cuda" else None
         other = None
         if plan.against is not None:
             self._on_step(f"The yardstick {plan.against}")
             other = yardstick.measure_yardstick(self._workload, device, dtype, plan.seconds)
+        on_gpu = judge_gpu(network, runs, file_threads, is_gpu=device.type == "cuda")
         return BenchmarkDocument(
             schema_version=BENCHMARK_SCHEMA,
             command="benchmark",
@@ -174,7 +193,7 @@ class _Benchmark:
             runs=tuple(runs),
             processes=processes,
             yardstick=other,
-            goals=judge(network, files, runs, processes, other),
+            goals=judge(network, files, runs, processes, other, on_gpu),
             seconds=time.perf_counter() - began,
         )
 
@@ -186,7 +205,7 @@ class _Benchmark:
         What the ratios are made of, the best batch size, is measured in turn with the runs and the
         best time of each counts: another program's noise then rarely falls on one side alone.
         """
-        paces = {size: self._network(timesteps, size, bound) for size in self._plan.batch_sizes}
+        paces = {size: self._network(timesteps, size, bound) for size in self._batch_sizes}
         best = max(paces, key=lambda size: paces[size].tiles_per_second)
         n_tiles = math.ceil(paces[best].tiles_per_second * self._plan.seconds * _RUN_LENGTH)
         whole = {best: self._run(timesteps, best, n_tiles)}
@@ -198,12 +217,37 @@ class _Benchmark:
         others: list[int | Literal["auto"]] = [1, "auto"]
         runs += [self._run(timesteps, size, n_tiles) for size in others if size != best]
 
-    def _network(self, timesteps: int, batch_size: int, bound: float) -> NetworkPace:
-        self._on_step(f"The network alone, T={timesteps}, batch {batch_size}")
+    def _other_way(self, way: Way, bound: float) -> list[NetworkPace]:
+        """The paces of the network run in another way than in a run without options."""
+        predictor = Predictor(
+            self._predictor.checkpoint,
+            self._plan.device,
+            self._plan.precision,
+            is_compiled=way == "compile",
+            has_graphs=way != "eager",
+            on_note=self._on_step,
+        )
+        return [
+            self._network(timesteps, size, bound, way, predictor)
+            for timesteps in self._plan.timesteps
+            for size in self._batch_sizes
+        ]
+
+    def _network(
+        self,
+        timesteps: int,
+        batch_size: int,
+        bound: float,
+        way: Way | None = None,
+        predictor: Predictor | None = None,
+    ) -> NetworkPace:
+        way = way or self._ways[0]
+        self._on_step(f"The network alone, {way}, T={timesteps}, batch {batch_size}")
         return measure_network(
-            self._predictor,
+            predictor or self._predictor,
             self._workload,
             self._workers,
+            way=way,
             timesteps=timesteps,
             batch_size=batch_size,
             bound_gmac_per_second=bound,
@@ -213,6 +257,10 @@ class _Benchmark:
     def _run(self, timesteps: int, batch_size: int | Literal["auto"], n_tiles: int) -> RunPace:
         self._on_step(f"From file to file, T={timesteps}, batch {batch_size}")
         return measure_run(self._config(n_tiles, batch_size, timesteps), n_tiles)
+
+    def _file_threads(self) -> float:
+        self._on_step("Reading and writing beside each other, without the network")
+        return measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
 
     def _files(self) -> tuple[FilePace, ...]:
         paces: list[FilePace] = []

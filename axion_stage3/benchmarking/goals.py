@@ -47,6 +47,7 @@ def judge(
     runs: Sequence[RunPace],
     processes: Sequence[ProcessPace],
     yardstick: YardstickPace | None,
+    on_gpu: tuple[Goal, ...] = (),
 ) -> tuple[Goal, ...]:
     """Compare what was measured with what is wanted.
 
@@ -56,6 +57,7 @@ def judge(
         runs: From files to files.
         processes: Commands as processes of their own.
         yardstick: The other network, if it was measured.
+        on_gpu: From :func:`judge_gpu`.
     """
     best_run = {t: _fastest(runs, t) for t in (1, 10)}
     best_network = _fastest(network, 10)
@@ -76,6 +78,41 @@ def judge(
         _at_most("--help, s", seconds.get(HELP), 0.5),
         _at_most("inspect-tile, s", seconds.get(INSPECT_TILE), 0.6),
         _at_most("infer of one tile, start to end, s", seconds.get(INFER_ONE), 4.0),
+        *on_gpu,
+    )
+
+
+def judge_gpu(
+    network: Sequence[NetworkPace],
+    runs: Sequence[RunPace],
+    file_pace: float | None,
+    *,
+    is_gpu: bool,
+) -> tuple[Goal, ...]:
+    """Compare what was measured on a GPU with what is wanted on an H100; nothing without one.
+
+    Args:
+        network: The network alone.
+        runs: From files to files.
+        file_pace: Tiles/s of reading and writing beside each other, without the network.
+        is_gpu: Whether a GPU computed.
+    """
+    if not is_gpu:
+        network = runs = ()
+    best_run, best_network = _fastest(runs, 10), _fastest(network, 10)
+    slower = min(best_network, file_pace) if best_network and file_pace else None
+    singly = [pace for pace in runs if pace.batch_size == 1]
+    memory = [pace.peak_gpu_mb for pace in network if (pace.batch_size, pace.way) == (8, "graph")]
+    return (
+        _at_least("GPU: file to file, T=10, tiles/s", best_run, 3000.0),
+        _at_least("GPU: that over slower of network, files", _ratio(best_run, slower), 0.8),
+        _at_least("GPU: file to file, batch 1, tiles/s", _fastest(singly, 10), 300.0),
+        _at_least("GPU: network alone, T=10, tiles/s", best_network, 7000.0),
+        _at_most(
+            "GPU memory at batch 8, MB",
+            max((mb for mb in memory if mb is not None), default=None),
+            500.0,
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from axion_stage3.inference.devices import Workers
     from axion_stage3.inference.predictor import Predictor
 
+Way = Literal["eager", "graph", "compile"]
+
 _GIGA: Final = 1e9
 _FLOPS_OF_A_MAC: Final = 2
 _MATRIX_SIZE: Final = {"cpu": 1024, "cuda": 8192}
 _CHANNELS: Final = {"cpu": 128, "cuda": 512}
 _IMAGE_PX: Final = 64
+_PREPARING_BATCHES: Final[dict[Way, int]] = {"eager": 0, "graph": 3, "compile": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class NetworkPace:
     """The network alone at one number of timesteps and one batch size.
 
     Attributes:
+        way: ``eager``, as torch runs it; ``graph``, replayed as a CUDA graph where the batch is
+            small enough, as in any run on a GPU; ``compile``, likewise after torch.compile.
         timesteps: Calls of the network per tile, the mean included.
         batch_size: Tiles per batch.
         tiles_per_second: All workers together.
@@ -36,9 +41,10 @@ class NetworkPace:
         gmac_per_second: The two multiplied.
         share_of_bound: gmac_per_second over what this machine reaches at best.
         peak_rss_mb: Most memory of the process meanwhile, in megabytes; null where unknown.
-        peak_gpu_mb: Most memory allocated on the device, in megabytes; null on the CPU.
+        peak_gpu_mb: Most memory that torch held on the device, in megabytes; null on the CPU.
     """
 
+    way: Way
     timesteps: int
     batch_size: int
     tiles_per_second: float
@@ -54,6 +60,7 @@ def measure_network(
     workload: Workload,
     workers: Workers,
     *,
+    way: Way,
     timesteps: int,
     batch_size: int,
     bound_gmac_per_second: float,
@@ -65,6 +72,7 @@ def measure_network(
         predictor: The network on its device.
         workload: The tiles.
         workers: As in a run.
+        way: How the predictor runs the network.
         timesteps: Calls of the network per tile.
         batch_size: Tiles per batch.
         bound_gmac_per_second: From :func:`measure_bound`.
@@ -76,10 +84,14 @@ def measure_network(
         predictor.predict(*batch, timesteps=timesteps)
         return batch_size
 
+    # The first batches of a shape are eager, then captured and compiled: that is not the pace.
+    for _ in range(_PREPARING_BATCHES[way]):
+        work()
     gmac = gmac_per_tile(lambda: predictor.predict(*workload.batch(1), timesteps=timesteps))
     with watch_memory(predictor.device) as peak:
         pace = measure_pace(work, workers, seconds)
     return NetworkPace(
+        way=way,
         timesteps=timesteps,
         batch_size=batch_size,
         tiles_per_second=pace,

@@ -67,7 +67,8 @@ class PeakMemory:
 
     Attributes:
         rss_mb: Resident memory of the whole process, in megabytes.
-        gpu_mb: Memory that torch had allocated on the device, in megabytes.
+        gpu_mb: Memory that torch held on the device, in megabytes: its tensors, the pool of its
+            graphs and what it keeps for later.
     """
 
     rss_mb: float | None = None
@@ -84,11 +85,12 @@ def watch_memory(device: torch.device) -> Iterator[PeakMemory]:
     peak = PeakMemory()
     can_reset = _reset_peak_rss()
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     yield peak
     peak.rss_mb = _peak_rss_mb() if can_reset else None
     if device.type == "cuda":
-        peak.gpu_mb = torch.cuda.max_memory_allocated(device) / _MEGABYTE
+        peak.gpu_mb = torch.cuda.max_memory_reserved(device) / _MEGABYTE
 
 
 def _reset_peak_rss() -> bool:

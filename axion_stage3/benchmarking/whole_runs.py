@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.benchmarking import process_launcher
@@ -14,6 +15,11 @@ from axion_stage3.benchmarking.timing import watch_memory
 from axion_stage3.errors import AxionError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.inference.grounding_run import run_inference
+from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
+from axion_stage3.inference.tile_stages import GroundedTile, TileReader, TileWriter
+from axion_stage3.statistics.tile_statistics import measure_tile
+from axion_stage3.tiles.pairing import find_pairs
+from axion_stage3.tiles.tile_loading import LoadOptions, load_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
 
 _BYTES_PER_MEGABYTE: Final = 1e6
+_QUEUE_PX: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class RunPace:
         tiles_per_second: The two divided.
         stage_seconds: Time by stage, added up over threads, as in the summary of every run.
         peak_rss_mb: Most memory of the process meanwhile, in megabytes; null where unknown.
-        peak_gpu_mb: Most memory allocated on the device, in megabytes; null on the CPU.
+        peak_gpu_mb: Most memory that torch held on the device, in megabytes; null on the CPU.
     """
 
     timesteps: int
@@ -94,6 +101,42 @@ def measure_run(config: InferenceConfig, n_tiles: int) -> RunPace:
         peak_rss_mb=peak.rss_mb,
         peak_gpu_mb=peak.gpu_mb,
     )
+
+
+def measure_file_threads(config: InferenceConfig, n_tiles: int) -> float:
+    """Measure reading and writing as in a run, beside each other, without the network.
+
+    Args:
+        config: The run; its output folder is not there.
+        n_tiles: Number of pairs in its input folders.
+
+    Returns:
+        Tiles per second.
+    """
+    config.output_dir.mkdir(parents=True)
+    pairs = find_pairs(config.opt_v2_dir, config.s1_dir).pairs
+    write = TileWriter(
+        config.output_dir, save_intermediate=False, save_valid_mask=False, save_statistics=True
+    )
+    first = load_pair(pairs[0])
+    figures = measure_tile(first.opt_v2, first.opt_v2, first.s1, is_scored=False)
+    stages = Stages(
+        read=TileReader(LoadOptions(), lambda _: ""),
+        ground=lambda tiles: [GroundedTile(t, t.tile.opt_v2, None, figures) for t in tiles],
+        write=write,
+        report=lambda _: None,
+        batch_size=lambda _: 1,
+    )
+    size = PipelineSize(
+        n_readers=config.io_threads,
+        n_workers=1,
+        n_compute_threads=1,
+        n_writers=config.io_threads,
+        queue_px=_QUEUE_PX,
+    )
+    began = time.perf_counter()
+    Pipeline(stages, size, Event()).run(pairs)
+    return n_tiles / (time.perf_counter() - began)
 
 
 def measure_process(title: str, arguments: Sequence[str], n_repetitions: int = 1) -> ProcessPace:

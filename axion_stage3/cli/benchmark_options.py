@@ -53,11 +53,11 @@ TimestepsList = Annotated[
     ),
 ]
 BatchSizes = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--batch-sizes",
         metavar="N,N",
-        help="Batch sizes of the network alone. Default: 1,2,4,8,16.",
+        help="Batch sizes of the network alone. Default: 1,2,4,8,16; on CUDA 1,8,64,256.",
         show_default=False,
         rich_help_panel=_WHAT,
     ),

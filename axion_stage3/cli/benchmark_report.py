@@ -40,12 +40,15 @@ def _setup_lines(document: BenchmarkDocument) -> list[str]:
 
 
 def _network_lines(document: BenchmarkDocument) -> list[str]:
+    has_ways = any(pace.way != "eager" for pace in document.network)
     heading = (
-        f"  {'T':>4}{'batch':>7}{'tiles/s':>10}{'GMAC/tile':>11}{'GMAC/s':>9}"
-        f"{'of bound':>10}{'RSS MB':>8}{'GPU MB':>8}"
+        f"{'  way':<10}" * has_ways + f"  {'T':>4}{'batch':>7}{'tiles/s':>10}{'GMAC/tile':>11}"
+        f"{'GMAC/s':>9}{'of bound':>10}{'RSS MB':>8}{'GPU MB':>8}"
     )
     rows = [
-        f"  {pace.timesteps:>4}{pace.batch_size:>7}{pace.tiles_per_second:>10.2f}"
+        f"  {pace.way:<8}"
+        * has_ways
+        + f"  {pace.timesteps:>4}{pace.batch_size:>7}{pace.tiles_per_second:>10.2f}"
         f"{pace.gmac_per_tile:>11.2f}{pace.gmac_per_second:>9.1f}{pace.share_of_bound:>10.0%}"
         f"{_megabytes(pace.peak_rss_mb):>8}{_megabytes(pace.peak_gpu_mb):>8}"
         for pace in document.network

@@ -150,6 +150,15 @@ Precision = Annotated[
         rich_help_panel=_NETWORK,
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        metavar="",
+        help="Try torch.compile, for runs long enough to win the minutes back. Default: no.",
+        rich_help_panel=_NETWORK,
+    ),
+]
 Sampler = Annotated[
     Literal["2m", "euler", "heun", "ancestral"] | None,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -14,6 +13,8 @@ BAND_SIGMAS_PX = (0.7, 1.5, 3.0, 5.0)
 """Blurs between which the bands of detail lie, from fine to field scale."""
 
 _RADIUS_IN_SIGMAS = 3.0
+_MOST_MATRICES = 128
+_matrices: dict[tuple[int, float, torch.device], Tensor] = {}
 
 
 def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
@@ -30,8 +31,8 @@ def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
         The low frequencies, same shape.
     """
     height, width = tiles.shape[-2:]
-    rows = _blur_matrix(height, sigma_px, tiles.device)
-    columns = _blur_matrix(width, sigma_px, tiles.device)
+    rows = blur_matrix(height, sigma_px, tiles.device)
+    columns = blur_matrix(width, sigma_px, tiles.device)
     return rows @ tiles @ columns.mT
 
 
@@ -54,15 +55,42 @@ def detail_bands(tiles: Tensor) -> list[Tensor]:
     return [finer - coarser for finer, coarser in pairwise(blurred)]
 
 
-@lru_cache(maxsize=128)
-def _blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
-    """(length, length) matrix whose row i holds the weights of output pixel i."""
+def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]:
+    """All matrices that filtering tiles of this size takes from the cache."""
+    return [
+        blur_matrix(length, sigma_px, device)
+        for length in (height, width)
+        for sigma_px in (SIGMA_PX, *BAND_SIGMAS_PX)
+    ]
+
+
+def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
+    """(length, length) matrix whose row i holds the weights of output pixel i; not to be changed.
+
+    Args:
+        length: Height or width, in pixels.
+        sigma_px: Standard deviation of the blur.
+        device: Where it is needed.
+    """
+    # A plain dictionary, not a cache of functools: torch's compiler looks through the one and past
+    # the other.
+    key = length, sigma_px, device
+    matrix = _matrices.get(key)
+    if matrix is None:
+        if len(_matrices) >= _MOST_MATRICES:
+            _matrices.clear()
+        # A plain tensor even when first asked for in inference mode: training may use it later.
+        with torch.inference_mode(mode=False):
+            matrix = _make_blur_matrix(length, sigma_px).to(device)
+        _matrices[key] = matrix
+    return matrix
+
+
+def _make_blur_matrix(length: int, sigma_px: float) -> Tensor:
     radius = math.ceil(_RADIUS_IN_SIGMAS * sigma_px)
     weights = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
     kernel = torch.tensor(weights, dtype=torch.float64) / sum(weights)
-    # A plain tensor even when first asked for in inference mode: training may use it later.
-    with torch.inference_mode(mode=False):
-        identity = torch.eye(length, dtype=torch.float64)
-        padded = torch.nn.functional.pad(identity[None], (radius,) * 2, mode="reflect")
-        taps = padded[0].unfold(1, len(weights), 1)
-        return (taps @ kernel).T.to(device=device, dtype=torch.float32).contiguous()
+    identity = torch.eye(length, dtype=torch.float64)
+    padded = torch.nn.functional.pad(identity[None], (radius,) * 2, mode="reflect")
+    taps = padded[0].unfold(1, len(weights), 1)
+    return (taps @ kernel).T.to(torch.float32).contiguous()

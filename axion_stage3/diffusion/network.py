@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
 from axion_stage3.diffusion.highpass import BAND_SIGMAS_PX, detail_bands, highpass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _PACK = 2
 _STRIDE = 8
@@ -49,6 +49,9 @@ _NOISE_FREQUENCIES = 8
 _N_GAINS = 6 * len(BAND_SIGMAS_PX)
 """Per band of detail: trust in visible and NIR; leak of VV and VH into visible and NIR."""
 
+
+Films: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
+"""Gain and shift, (1, width, 1, 1), of each block of the denoiser, by noise level."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -242,20 +245,18 @@ class ResidualDenoiser(nn.Module):
 class BoundDenoiser:
     """A :class:`~axion_stage3.diffusion.denoiser.Denoiser` with condition and noise levels bound.
 
-    What depends only on the tile (features) or only on sigma (modulation) is computed once, here.
+    What depends only on the tile (features) or only on sigma (films) was computed once, before.
+
+    Args:
+        denoise: :meth:`ResidualDenoiser.forward`, or what does the same.
+        features: Of the encoding.
+        films: From :meth:`GroundingNetwork.films`.
     """
 
-    def __init__(
-        self, network: ResidualDenoiser, features: Tensor, sigmas: Sequence[float]
-    ) -> None:
-        self._network = network
+    def __init__(self, denoise: Callable[..., Tensor], features: Tensor, films: Films) -> None:
+        self._network = denoise
         self._features = features
-        levels = [sigma for sigma in sigmas if sigma > 0]
-        table = network.modulation(torch.tensor(levels, device=features.device))
-        self._films = {
-            sigma: [(gain[i : i + 1], shift[i : i + 1]) for gain, shift in table]
-            for i, sigma in enumerate(levels)
-        }
+        self._films = films
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return the denoised packed residual (Karras et al. 2022, eq. 7)."""
@@ -323,9 +324,33 @@ class GroundingNetwork(nn.Module):
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
         return _pack(_pad(residual))
 
-    def bind(self, encoding: Encoding, sigmas: Sequence[float]) -> BoundDenoiser:
-        """Return the denoiser of packed residuals for these tiles at these noise levels."""
-        return BoundDenoiser(self.denoiser, encoding.features, sigmas)
+    def bind(
+        self,
+        encoding: Encoding,
+        sigmas: Sequence[float],
+        *,
+        films: Films | None = None,
+        denoise: Callable[..., Tensor] | None = None,
+    ) -> BoundDenoiser:
+        """Return the denoiser of packed residuals for these tiles at these noise levels.
+
+        Args:
+            encoding: The encoded tiles.
+            sigmas: The noise levels.
+            films: From :meth:`films` for the same levels, where they are kept.
+            denoise: Does what the denoiser's ``forward`` does, faster.
+        """
+        films = self.films(sigmas) if films is None else films
+        return BoundDenoiser(denoise or self.denoiser, encoding.features, films)
+
+    def films(self, sigmas: Sequence[float]) -> Films:
+        """Return what the denoiser needs to know of each noise level, whatever the tile."""
+        levels = [sigma for sigma in sigmas if sigma > 0]
+        table = self.denoiser.modulation(torch.tensor(levels, device=self.optical_mean.device))
+        return {
+            sigma: [(gain[i : i + 1], shift[i : i + 1]) for gain, shift in table]
+            for i, sigma in enumerate(levels)
+        }
 
     def whitened_residual(self, truth: Tensor, encoding: Encoding) -> Tensor:
         """Return W highpass(truth - mean) / scale, (B, 4, H, W), unit variance on average."""

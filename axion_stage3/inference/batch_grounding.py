@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from axion_stage3.errors import ResourceError
+from axion_stage3.inference.device_statistics import figures_of
 from axion_stage3.inference.devices import free_memory, is_out_of_memory
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Prediction
 from axion_stage3.inference.tile_stages import GroundedTile, ReadTile
@@ -128,8 +129,14 @@ class BatchGrounder:
 def _unstack(batch: Sequence[ReadTile], prediction: Prediction) -> Iterator[GroundedTile]:
     opt_final = prediction.opt_final.numpy()
     std = None if prediction.std is None else prediction.std.numpy()
+    figures = None if prediction.figures is None else prediction.figures.numpy()
     for i, tile in enumerate(batch):
-        yield GroundedTile(tile, opt_final[i], None if std is None else std[i])
+        yield GroundedTile(
+            tile,
+            opt_final[i],
+            None if std is None else std[i],
+            None if figures is None else figures_of(figures[i]),
+        )
 
 
 def _failure(tile: ReadTile, error: Exception) -> TileOutcome:

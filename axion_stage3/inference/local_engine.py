@@ -45,7 +45,7 @@ class LocalEngine:
         device = resolve_device(self._config.device)
         self._observer.model_loading(str(device))
         checkpoint = load_checkpoint(self._config.checkpoint)
-        self._work = TileWork(self._config, checkpoint, device, self._stop)
+        self._work = TileWork(self._config, checkpoint, device, self._stop, self._observer.warned)
         return facts_of_model(checkpoint, self._config, device)
 
     def process(self, session: RunSession, count: OutcomeCounter, n_tiles: int) -> None:

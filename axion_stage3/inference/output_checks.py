@@ -30,9 +30,8 @@ def check_output(
     if opt_final.shape != wanted:
         raise _invalid(name, f"Wrong shape {opt_final.shape}, expected {wanted}")
     lowest, highest = OUTPUT_RANGE
-    least, greatest = float(opt_final.min()), float(opt_final.max())
-    # NaN passes through min and max, and no comparison with it is true.
-    if lowest <= least and greatest <= highest:
+    least, greatest = opt_final.min(), opt_final.max()
+    if is_in_range(least, greatest):
         return
     if n_nan := int(np.isnan(opt_final).sum()):
         raise _invalid(name, f"{n_nan} NaN values")
@@ -42,6 +41,18 @@ def check_output(
         name,
         f"Values out of expected range [{lowest:g}, {highest:g}]: {least:.4g} to {greatest:.4g}",
     )
+
+
+def is_in_range(least: NDArray[Any], greatest: NDArray[Any]) -> bool:
+    """Tell from the extremes of a result, over all or by band, whether it can be passed on.
+
+    Args:
+        least: Smallest values; NaN where a value is NaN.
+        greatest: Largest values likewise.
+    """
+    # No comparison with NaN is true.
+    lowest, highest = OUTPUT_RANGE
+    return bool((least >= lowest).all() and (greatest <= highest).all())
 
 
 def _invalid(name: str, reason: str) -> InvalidOutputError:

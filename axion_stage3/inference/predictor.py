@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
-from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling, sample_residual
+from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling
 from axion_stage3.diffusion.tile_noise import batch_initial_noise, batch_step_noise
 from axion_stage3.errors import TilePixelsError, TileShapeError, UsageError
+from axion_stage3.inference.device_sampler import DeviceSampler, SamplingJob
+from axion_stage3.inference.device_statistics import measure_batch
 from axion_stage3.inference.devices import Precision, resolve_device, resolve_precision
+from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.windows import Window, predict_in_windows
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ COMFORTABLE_PX: Final = 512
 
 _GROUND_BATCH_PX: Final = 2**20
 _KEPT_NOISES: Final = 16
+_MEASURING_DEVICES: Final = ("cpu", "cuda")
+"""Apple's GPUs have no float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,14 @@ class Prediction:
         std: Standard deviation over the draws, (B, 4, H, W) float32 on the CPU, reflectance; None
             with a single draw, zero where the timesteps leave no room for a draw.
         mean: Mean over the draws, like ``std``.
+        figures: What the statistics of each tile are made from, (B, K) float64 on the CPU (see
+            :mod:`axion_stage3.inference.device_statistics`); None if they were not asked for.
     """
 
     opt_final: Tensor
     std: Tensor | None = None
     mean: Tensor | None = None
+    figures: Tensor | None = None
 
 
 class PartNoise(Protocol):
@@ -74,6 +83,9 @@ class Predictor:
         checkpoint: Network, schedule and default timesteps; it is not changed.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
         precision: Of the network; what goes in and out is float32.
+        is_compiled: Whether torch.compile is tried, for shapes that come more than once.
+        has_graphs: Whether small batches are replayed as CUDA graphs; without effect elsewhere.
+        on_note: Is told why something that was to be tried does not work.
         before_call: Called before each call of the network. What it raises ends the prediction.
 
     Attributes:
@@ -92,18 +104,25 @@ class Predictor:
         device: str = "auto",
         precision: Precision = "auto",
         *,
+        is_compiled: bool = False,
+        has_graphs: bool = True,
+        on_note: Callable[[str], None] = lambda _: None,
         before_call: Callable[[], None] = lambda: None,
     ) -> None:
         self.checkpoint = checkpoint
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self._before_call = before_call
-        self._network = checkpoint.network
+        keep_freed_memory()
+        network = checkpoint.network
         if self.device.type != "cpu" or self.dtype != torch.float32:
-            self._network = deepcopy(checkpoint.network).to(self.device)
+            network = deepcopy(checkpoint.network).to(self.device)
             # Weights in autocast's precision, so that it does not cast them again at every call.
-            self._network.encoder.to(self.dtype)
-            self._network.denoiser.to(self.dtype)
+            network.encoder.to(self.dtype)
+            network.denoiser.to(self.dtype)
+        self._sampler = DeviceSampler(
+            network, self.dtype, is_compiled=is_compiled, has_graphs=has_graphs, on_note=on_note
+        )
 
     def predict(
         self,
@@ -116,6 +135,8 @@ class Predictor:
         seed: int = 0,
         samples: int = 1,
         window_px: int = COMFORTABLE_PX,
+        is_measured: bool = False,
+        is_scored: bool = False,
     ) -> Prediction:
         """Ground a batch of tiles of one size.
 
@@ -129,6 +150,9 @@ class Predictor:
             samples: Number of draws; ``opt_final`` is the first of them, whatever their number.
             window_px: Tiles with a longer side are grounded in windows of this size, a multiple
                 of 8 and at least 256.
+            is_measured: Whether the figures of the tiles are wanted.
+            is_scored: Whether the measures of the grounding score are among them; they are left out
+                of tiles that are too small for it.
 
         Raises:
             TileShapeError: The arrays are no batch of pairs.
@@ -141,13 +165,23 @@ class Predictor:
         height, width = optical.shape[-2:]
         noise = _BatchNoise(seed, tuple(names), (len(OPTICAL_BANDS), height, width))
 
+        is_scored = is_scored and min(height, width) >= MIN_SCORED_PX
+        is_whole = max(height, width) <= window_px and self.device.type in _MEASURING_DEVICES
+        job = SamplingJob(plan, is_measured and is_whole, is_scored)
+        figures: Tensor | None = None
+
         def ground_window(window: Window) -> list[Tensor]:
+            nonlocal figures
             tiles = window.cut(optical), window.cut(radar)
-            return self._ground(*tiles, plan, samples, _WindowNoise(noise, window))
+            parts, figures = self._ground(*tiles, job, samples, _WindowNoise(noise, window))
+            return parts
 
         with torch.inference_mode():
             parts = predict_in_windows(ground_window, height, width, window_px)
-        return Prediction(*parts) if samples > 1 else Prediction(parts[0])
+            if is_measured and not is_whole:
+                figures = measure_batch(parts[0], optical, radar, is_scored=is_scored)
+        std, mean = parts[1:] if samples > 1 else (None, None)
+        return Prediction(parts[0], std, mean, figures)
 
     def predict_window(
         self,
@@ -178,19 +212,39 @@ class Predictor:
         n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
         plan = plan_sampling(sampler, n_calls, self.checkpoint.schedule)
         with torch.inference_mode():
-            parts = self._ground(optical, radar, plan, samples, noise)
-        return Prediction(*parts) if samples > 1 else Prediction(parts[0])
+            parts, _ = self._ground(optical, radar, SamplingJob(plan), samples, noise)
+        return Prediction(*parts)
 
     def _ground(
+        self, opt_v2: Tensor, s1: Tensor, job: SamplingJob, samples: int, noise: PartNoise
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return opt_final and, with several draws, their spread and mean; then the figures."""
+        transfers = self._sampler.transfers
+        staged = [transfers.stage(tiles) for tiles in (opt_v2, s1)]
+        if samples == 1 and job.plan.n_calls:
+            steps = range(job.plan.n_step_noises)
+            noises = [noise.initial(0), *(noise.step(0, step) for step in steps)]
+            staged += map(transfers.stage, noises)
+        with transfers.submitting():
+            optical, radar, *noises = map(transfers.upload, staged)
+            if samples == 1:
+                results = self._sampler.sample(optical, radar, noises, job, self._before_call)
+            else:
+                results = self._spread(optical, radar, job.plan, samples, noise)
+                if job.is_measured:
+                    results.append(
+                        self._sampler.measure(results[0], optical, radar, is_scored=job.is_scored)
+                    )
+            wait = transfers.download(results)
+        fetched = wait()
+        return (fetched[:-1], fetched[-1]) if job.is_measured else (fetched, None)
+
+    def _spread(
         self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: PartNoise
     ) -> list[Tensor]:
-        """Return opt_final and, with several draws, their spread and mean, on the CPU."""
-        with self._autocast():
-            self._before_call()
-            encoding = self._network.encode(self._upload(opt_v2), self._upload(s1))
+        """Return the first draw, and spread and mean of all, on the device."""
+        encoding = self._sampler.encode(opt_v2, s1, self._before_call)
         first = self._draw(encoding, plan, noise, 0)
-        if samples == 1:
-            return [first.cpu()]
         # Welford's algorithm: the memory does not grow with the number of draws.
         mean, squares = first.clone(), torch.zeros_like(first)
         for draw in range(1, samples):
@@ -198,35 +252,22 @@ class Predictor:
             change = tiles - mean
             mean += change / (draw + 1)
             squares += change * (tiles - mean)
-        return [first.cpu(), (squares / (samples - 1)).sqrt().cpu(), mean.cpu()]
+        return [first, (squares / (samples - 1)).sqrt(), mean]
 
     def _draw(self, encoding: Encoding, plan: SamplingPlan, noise: PartNoise, draw: int) -> Tensor:
-        if plan.n_calls == 0:
-            return encoding.mean
-        network = self._network
+        transfers = self._sampler.transfers
 
-        def denoise(noisy: Tensor, sigma: float) -> Tensor:
-            self._before_call()
-            return denoiser(noisy, sigma)
+        def fetch(tiles: Tensor) -> Tensor:
+            return transfers.upload(transfers.stage(tiles))
 
-        def step_noise(step: int) -> Tensor:
-            return network.pack(self._upload(noise.step(draw, step)))
-
-        initial = network.pack(self._upload(noise.initial(draw)))
-        with self._autocast():
-            denoiser = network.bind(encoding, plan.sigmas)
-            residual = sample_residual(denoise, initial, plan, step_noise)
-        return network.compose(encoding, residual)
-
-    def _autocast(self) -> torch.autocast:
-        is_reduced = self.dtype != torch.float32
-        return torch.autocast(self.device.type, self.dtype if is_reduced else None, is_reduced)
-
-    def _upload(self, tiles: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return tiles.to(self.device)
-        # Pinned memory lets the copy run beside the host; torch keeps it alive until it is done.
-        return tiles.contiguous().pin_memory().to(self.device, non_blocking=True)
+        initial = fetch(noise.initial(draw)) if plan.n_calls else encoding.mean
+        return self._sampler.draw(
+            encoding,
+            plan,
+            initial,
+            lambda step: fetch(noise.step(draw, step)),
+            self._before_call,
+        )
 
 
 class _BatchNoise:

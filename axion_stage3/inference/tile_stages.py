@@ -16,11 +16,13 @@ import numpy as np
 
 from axion_stage3.atomic_write import write_json
 from axion_stage3.errors import InvalidOutputError, OutputError
-from axion_stage3.inference.output_checks import check_output
+from axion_stage3.inference.output_checks import check_output, is_in_range
 from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.rasters.raster_tiles import load_raster_pair
 from axion_stage3.runs.outcome import TileOutcome
-from axion_stage3.statistics.tile_statistics import tile_statistics
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
+from axion_stage3.statistics.spectral_indices import index_statistics
+from axion_stage3.statistics.tile_statistics import describe_tile, measure_tile
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from axion_stage3.runs.outcome import Phase
     from axion_stage3.statistics.grounding import GroundingReference
     from axion_stage3.statistics.spectral_indices import SpectralIndex
+    from axion_stage3.statistics.tile_statistics import TileFigures
     from axion_stage3.tiles.pairing import TilePair
 
 _ERRNO_OF_ONE_TILE: Final = frozenset(
@@ -71,11 +74,13 @@ class GroundedTile:
         source: What it was made from.
         opt_final: (4, H, W) float32, reflectance.
         std: Standard deviation over the draws, like ``opt_final``; None with a single draw.
+        figures: What its statistics are made from, computed where it was; None if it is yet to be.
     """
 
     source: ReadTile
     opt_final: NDArray[np.float32]
     std: NDArray[np.float32] | None
+    figures: TileFigures | None = None
 
     @property
     def shape(self) -> Shape:
@@ -151,17 +156,7 @@ class TileWriter:
         name = source.tile.name
         began = time.perf_counter()
         try:
-            check_output(name, grounded.opt_final, grounded.shape)
-            if grounded.std is not None:
-                check_output(name, grounded.std, grounded.shape)
-            statistics = tile_statistics(
-                name,
-                grounded.opt_final,
-                source.tile.opt_v2,
-                source.tile.s1,
-                self._reference,
-                indices=self._indices,
-            )
+            statistics = self._checked_statistics(grounded)
             output_bytes = self._write(grounded, statistics)
         except Exception as error:
             if isinstance(error, OutputError) and error.errno not in _ERRNO_OF_ONE_TILE:
@@ -185,6 +180,24 @@ class TileWriter:
             stage_seconds=stage_seconds,
         )
 
+    def _checked_statistics(self, grounded: GroundedTile) -> dict[str, float | str]:
+        """Describe a tile, or refuse it with an InvalidOutputError."""
+        name, tile = grounded.source.tile.name, grounded.source.tile
+        figures = grounded.figures
+        if figures is None or not is_in_range(figures.least, figures.greatest):
+            check_output(name, grounded.opt_final, grounded.shape)
+        if grounded.std is not None:
+            check_output(name, grounded.std, grounded.shape)
+        if figures is None:
+            figures = measure_tile(
+                grounded.opt_final,
+                tile.opt_v2,
+                tile.s1,
+                is_scored=self._reference is not None and min(grounded.shape) >= MIN_SCORED_PX,
+            )
+        statistics = describe_tile(name, figures, self._reference)
+        return {**statistics, **index_statistics(self._indices, grounded.opt_final), **statistics}
+
     def _write(self, grounded: GroundedTile, statistics: Mapping[str, float | str]) -> int:
         tile = grounded.source.tile
         arrays: dict[str, NDArray[Any]] = {"opt_final": grounded.opt_final}
@@ -205,7 +218,8 @@ class TileWriter:
             if not self._save_statistics:
                 statistics_path.unlink(missing_ok=True)  # it would describe an older output
         if self._save_statistics:
-            write_json(statistics_path, statistics)
+            # Not yet its name: one fsync of the folder, after the tile, is for both.
+            write_json(statistics_path, statistics, syncs_folder=False)
         return write_npz(path, arrays, {"opt_v3": "opt_final"})
 
     def _make_folder(self, folder: Path) -> None:

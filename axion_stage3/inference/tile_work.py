@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.inference.batch_grounding import BatchDropped, BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers
+from axion_stage3.inference.memory_reuse import give_freed_memory_back
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
 from axion_stage3.inference.scene_grounding import ground_scenes, scenes_of
@@ -41,6 +42,7 @@ class TileWork:
         checkpoint: Its checkpoint.
         device: The device that computes.
         stop: Once it is set, no more tiles are begun and the batch in flight is dropped.
+        on_note: Is told why something that makes runs fast does not work here.
 
     Raises:
         UsageError: Unknown index or precision.
@@ -48,12 +50,22 @@ class TileWork:
     """
 
     def __init__(
-        self, config: InferenceConfig, checkpoint: Checkpoint, device: torch.device, stop: Event
+        self,
+        config: InferenceConfig,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        stop: Event,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._stop = stop
         self._predictor = Predictor(
-            checkpoint, str(device), config.precision, before_call=self._drop_if_stopped
+            checkpoint,
+            str(device),
+            config.precision,
+            is_compiled=config.compile,
+            on_note=on_note,
+            before_call=self._drop_if_stopped,
         )
         self._batch_px = _BATCH_PX.get(device.type, COMFORTABLE_PX**2)
         self._sizes = BatchSizes(config.batch_size, self._batch_px)
@@ -63,6 +75,8 @@ class TileWork:
             sampler=config.sampler,
             seed=config.seed,
             samples=config.samples,
+            is_measured=True,
+            is_scored=config.statistics and checkpoint.grounding_reference is not None,
         )
         self._ground = BatchGrounder(predict, self._sizes, device)
         self._write = TileWriter(
@@ -134,6 +148,7 @@ class TileWork:
             queue_px=_QUEUED_BATCHES * self._batch_px,
         )
         Pipeline(stages, size, self._stop).run(pairs)
+        give_freed_memory_back()
 
     def _drop_if_stopped(self) -> None:
         if self._stop.is_set():

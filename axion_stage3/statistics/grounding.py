@@ -267,7 +267,18 @@ def grounding_scores(
                 f"score needs equal sizes of at least {MIN_SCORED_PX} px.",
                 hint=f"Leave tiles below {MIN_SCORED_PX} px without a score.",
             )
-    blocks = measure_blocks_of_all(opticals, s1)
+    return scores_of_blocks(measure_blocks_of_all(opticals, s1), reference)
+
+
+def scores_of_blocks(
+    blocks: Iterable[Sequence[BlockMeasures]], reference: GroundingReference
+) -> list[GroundingScore]:
+    """Score tiles by their measures.
+
+    Args:
+        blocks: For each block the measures of each tile.
+        reference: Measures of true pairs.
+    """
     return [
         _mean_score([_score_block(block, reference) for block in blocks_of_one])
         for blocks_of_one in zip(*blocks, strict=True)

@@ -43,13 +43,13 @@ RINGS: Final = ((0.03, 0.06), (0.06, 0.12), (0.12, 0.2), (0.2, 0.28), (0.28, 0.3
 SCALES_PX: Final = (1.0, 2.0)
 """Gaussian blurs: gradients are taken after each, likeness is judged of what each takes away."""
 
-_TEXTURE_RINGS: Final = (0, 1, 2)
-_STEEPNESS_RINGS: Final = (1, 2, 3, 4)
+TEXTURE_RINGS: Final = (0, 1, 2)
+STEEPNESS_RINGS: Final = (1, 2, 3, 4)
 _OPTICAL: Final = ("visible", "nir")
 _RADAR: Final = ("vv", "vh")
-_POWER_FLOOR: Final = 1e-9
+POWER_FLOOR: Final = 1e-9
 
-TEXTURES: Final = tuple(f"radar_power_{ring}" for ring in _TEXTURE_RINGS)
+TEXTURES: Final = tuple(f"radar_power_{ring}" for ring in TEXTURE_RINGS)
 EDGES: Final = tuple(f"edges_{optical}" for optical in _OPTICAL)
 LIKENESSES: Final = tuple(
     f"likeness_{scale}_{optical}_{radar}"
@@ -58,7 +58,7 @@ LIKENESSES: Final = tuple(
     for radar in _RADAR
 )
 STEEPNESSES: Final = tuple(
-    f"steepness_{optical}_{ring}" for optical in _OPTICAL for ring in _STEEPNESS_RINGS
+    f"steepness_{optical}_{ring}" for optical in _OPTICAL for ring in STEEPNESS_RINGS
 )
 MEASURES: Final = (*EDGES, *LIKENESSES, *STEEPNESSES)
 """Names of the measures, in the order of :attr:`BlockMeasures.values`."""
@@ -105,12 +105,13 @@ def measure_blocks_of_all(
     Yields:
         For each block of about 128 px the measures of each optical tile.
     """
-    for rows in _cuts(s1.shape[1]):
-        for columns in _cuts(s1.shape[2]):
+    for rows in block_cuts(s1.shape[1]):
+        for columns in block_cuts(s1.shape[2]):
             yield _measure([tile[:, rows, columns] for tile in opticals], s1[:, rows, columns])
 
 
-def _cuts(length: int) -> list[slice]:
+def block_cuts(length: int) -> list[slice]:
+    """Cut a height or width, in pixels, into blocks of about ``BLOCK_PX``."""
     n_blocks = max(1, round(length / BLOCK_PX))
     bounds = [round(k * length / n_blocks) for k in range(n_blocks + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]
@@ -160,14 +161,14 @@ def _spectral_measures(bands: Floats) -> tuple[NDArray[np.float64], NDArray[np.f
         (3,) log power of the radar's mean band, and (N, 4) differences of log power between rings.
     """
     height, width = bands.shape[1:]
-    window, ring_weights = _window_and_rings(height, width)
+    window, ring_weights = window_and_rings(height, width)
     images = _with_mean_radar(bands)
     spectrum = np.fft.rfft2(images * window).reshape(len(images), -1)
     power = (spectrum.real**2 + spectrum.imag**2) @ ring_weights
-    log_power = np.log(power.astype(np.float64) + _POWER_FLOOR)
-    rings = np.array(_STEEPNESS_RINGS)
+    log_power = np.log(power.astype(np.float64) + POWER_FLOOR)
+    rings = np.array(STEEPNESS_RINGS)
     steepness = log_power[:-1, rings + 1] - log_power[:-1, rings]
-    return log_power[-1, list(_TEXTURE_RINGS)], steepness
+    return log_power[-1, list(TEXTURE_RINGS)], steepness
 
 
 class _Gradients(NamedTuple):
@@ -218,7 +219,7 @@ def _likeness(detail: Floats, is_counted: NDArray[np.bool_]) -> NDArray[np.float
 
 
 @lru_cache(maxsize=16)
-def _window_and_rings(height: int, width: int) -> tuple[Floats, Floats]:
+def window_and_rings(height: int, width: int) -> tuple[Floats, Floats]:
     """(H, W) Hann window and (H * (W // 2 + 1), rings) weights of the mean power per ring."""
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
@@ -232,7 +233,7 @@ def _window_and_rings(height: int, width: int) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=4)
-def _gaussian_taps(sigma_px: float) -> tuple[np.float32, ...]:
+def gaussian_taps(sigma_px: float) -> tuple[np.float32, ...]:
     """Weights of offsets 0, 1, ... of a Gaussian cut at three standard deviations."""
     weights = [math.exp(-0.5 * (k / sigma_px) ** 2) for k in range(math.ceil(3 * sigma_px) + 1)]
     total = 2.0 * sum(weights) - weights[0]
@@ -241,7 +242,7 @@ def _gaussian_taps(sigma_px: float) -> tuple[np.float32, ...]:
 
 def _gaussian_blur(images: Floats, sigma_px: float) -> Floats:
     """Blur (band, H, W), mirrored at the border."""
-    taps = _gaussian_taps(sigma_px)
+    taps = gaussian_taps(sigma_px)
     radius = len(taps) - 1
     padded = np.pad(images, [(0, 0), (radius, radius), (radius, radius)], mode="reflect")
     # All pixels in one line, in which a step along an axis is a step of fixed length: two to three

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from axion_stage3.statistics.grounding import grounding_scores
-from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
+from axion_stage3.statistics.grounding import scores_of_blocks
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX, measure_blocks_of_all
 from axion_stage3.statistics.image_quality import ndvi
 from axion_stage3.statistics.spectral_indices import index_statistics
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
@@ -18,7 +20,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axion_stage3.statistics.grounding import GroundingReference
+    from axion_stage3.statistics.grounding_measures import BlockMeasures
     from axion_stage3.statistics.spectral_indices import SpectralIndex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileFigures:
+    """What the statistics of one tile are made from, wherever it was computed; all in float64.
+
+    Attributes:
+        mean: (4,) per band of opt_final, reflectance.
+        std: (4,) likewise.
+        least: (4,) likewise.
+        greatest: (4,) likewise.
+        change_mean: (4,) mean of ``|opt_final - opt_v2|`` per band.
+        change_max: Its maximum over all bands.
+        ndvi_mean: Mean of the vegetation index of opt_final.
+        backscatter_mean: (2,) dB; None without radar.
+        blocks: Measures of opt_v2 and of opt_final in each block; empty where there is no score.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    least: NDArray[np.float64]
+    greatest: NDArray[np.float64]
+    change_mean: NDArray[np.float64]
+    change_max: float
+    ndvi_mean: float
+    backscatter_mean: NDArray[np.float64] | None
+    blocks: tuple[tuple[BlockMeasures, BlockMeasures], ...]
+
 
 TILE_NAME: Final = "tile_name"
 """The one field of a tile's statistics that is a text."""
@@ -55,32 +86,76 @@ def tile_statistics(
         Field name to value; reflectance, except NDVI (-1..1), radar means (dB) and grounding scores
         (0..1).
     """
+    is_scored = reference is not None and s1 is not None and min(s1.shape[1:]) >= MIN_SCORED_PX
+    figures = measure_tile(opt_final, opt_v2, s1, is_scored=is_scored)
+    statistics = describe_tile(name, figures, reference)
+    return {**statistics, **index_statistics(indices, opt_final), **statistics}
+
+
+def measure_tile(
+    opt_final: NDArray[np.floating],
+    opt_v2: NDArray[np.floating],
+    s1: NDArray[np.floating] | None,
+    *,
+    is_scored: bool,
+) -> TileFigures:
+    """Go through the pixels of one tile. Arguments as for :func:`tile_statistics`."""
     pixels = opt_final.reshape(len(OPTICAL_BANDS), -1).astype(np.float64)
     change = np.abs(pixels - opt_v2.reshape(pixels.shape))
+    return TileFigures(
+        mean=pixels.mean(axis=1),
+        std=pixels.std(axis=1),
+        least=pixels.min(axis=1),
+        greatest=pixels.max(axis=1),
+        change_mean=change.mean(axis=1),
+        change_max=float(change.max()),
+        ndvi_mean=float(ndvi(opt_final).mean()),
+        backscatter_mean=None if s1 is None else s1.mean(axis=(1, 2), dtype=np.float64),
+        blocks=()
+        if s1 is None or not is_scored
+        else tuple(
+            (before, after) for before, after in measure_blocks_of_all((opt_v2, opt_final), s1)
+        ),
+    )
+
+
+def describe_tile(
+    name: str, figures: TileFigures, reference: GroundingReference | None
+) -> dict[str, float | str]:
+    """Name the figures of a tile, in the order of :func:`tile_statistics`.
+
+    Args:
+        name: The tile's name.
+        figures: Its figures.
+        reference: Measures of true pairs; without them there is no grounding score.
+    """
+    mean = float(figures.mean.mean())
+    # All bands have as many pixels: the variance is the mean within bands, and that between them.
+    variance = float((figures.std**2 + (figures.mean - mean) ** 2).mean())
     statistics: dict[str, float | str] = {
         TILE_NAME: name,
-        "opt_final_mean": float(pixels.mean()),
-        "opt_final_std": float(pixels.std()),
-        "change_mean": float(change.mean()),
-        "change_max": float(change.max()),
+        "opt_final_mean": mean,
+        "opt_final_std": math.sqrt(variance),
+        "change_mean": float(figures.change_mean.mean()),
+        "change_max": figures.change_max,
     }
     per_band = {
-        "mean": pixels.mean(axis=1),
-        "std": pixels.std(axis=1),
-        "min": pixels.min(axis=1),
-        "max": pixels.max(axis=1),
-        "change_mean": change.mean(axis=1),
+        "mean": figures.mean,
+        "std": figures.std,
+        "min": figures.least,
+        "max": figures.greatest,
+        "change_mean": figures.change_mean,
     }
     for quantity, values in per_band.items():
-        for band, value in zip(OPTICAL_BANDS, values, strict=True):
-            statistics[f"{band}_{quantity}"] = float(value)
-    statistics["ndvi_mean"] = float(ndvi(opt_final).mean())
-    if s1 is not None:
-        for band, backscatter_db in zip(RADAR_BANDS, s1, strict=True):
-            statistics[f"{band}_mean"] = float(backscatter_db.mean(dtype=np.float64))
-        if reference is not None and min(s1.shape[1:]) >= MIN_SCORED_PX:
-            before, after = grounding_scores((opt_v2, opt_final), s1, reference)
-            statistics["grounding_opt_v2"] = before.score
-            statistics["grounding_opt_final"] = after.score
-            statistics["grounding_gain"] = after.score - before.score
-    return {**statistics, **index_statistics(indices, opt_final), **statistics}
+        for band, value in zip(OPTICAL_BANDS, values.tolist(), strict=True):
+            statistics[f"{band}_{quantity}"] = value
+    statistics["ndvi_mean"] = figures.ndvi_mean
+    if figures.backscatter_mean is not None:
+        for band, value in zip(RADAR_BANDS, figures.backscatter_mean.tolist(), strict=True):
+            statistics[f"{band}_mean"] = value
+    if reference is not None and figures.blocks:
+        before, after = scores_of_blocks(figures.blocks, reference)
+        statistics["grounding_opt_v2"] = before.score
+        statistics["grounding_opt_final"] = after.score
+        statistics["grounding_gain"] = after.score - before.score
+    return statistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,13 @@ import torch
 
 from axion_stage3.benchmarking import benchmark as module
 from axion_stage3.benchmarking.benchmark import BenchmarkPlan, run_benchmark
+from axion_stage3.benchmarking.goals import judge_gpu
 from axion_stage3.benchmarking.timing import measure_pace, watch_memory
-from axion_stage3.benchmarking.whole_runs import ProcessPace, measure_process
+from axion_stage3.benchmarking.whole_runs import ProcessPace, measure_file_threads, measure_process
 from axion_stage3.benchmarking.workload import load_workload
 from axion_stage3.cli.app import run
 from axion_stage3.cli.benchmark_report import benchmark_text
+from axion_stage3.config import InferenceConfig
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.errors import AxionError
@@ -108,6 +110,39 @@ def test_the_figures_fit_each_other(document: BenchmarkDocument) -> None:
     assert goals["peak RSS of infer at batch 8, MB"].is_reached is True
 
 
+def test_what_only_a_gpu_can_tell_is_not_measured_without_one(document: BenchmarkDocument) -> None:
+    assert {pace.way for pace in document.network} == {"eager"}
+    on_gpu = [goal for goal in document.goals if goal.figure.startswith("GPU")]
+    assert len(on_gpu) == 5
+    assert all(goal.value is None and goal.is_reached is None for goal in on_gpu)
+
+
+def test_the_ways_of_a_gpu_stand_apart_and_are_judged(document: BenchmarkDocument) -> None:
+    paces = [
+        replace(pace, way=way, tiles_per_second=speed, peak_gpu_mb=90.0, batch_size=8)
+        for way, speed in (("graph", 7500.0), ("eager", 400.0), ("compile", 9000.0))
+        for pace in document.network
+    ]
+    runs = [replace(pace, tiles_per_second=3100.0) for pace in document.runs]
+    goals = judge_gpu(paces, runs, 3500.0, is_gpu=True)
+    assert [goal.value for goal in goals] == [3100.0, 3100.0 / 3500.0, 3100.0, 9000.0, 90.0]
+    assert all(goal.is_reached for goal in goals)
+    lines = benchmark_text(replace(document, network=tuple(paces), goals=goals)).splitlines()
+    assert max(map(len, lines)) <= 80
+    ways = [line.split()[0] for line in lines if line.split()[:1] != [] and "8  " in line]
+    assert {"graph", "eager", "compile"} <= set(ways)
+
+
+def test_files_are_measured_beside_each_other_without_the_network(
+    tiles: Path, tmp_path: Path
+) -> None:
+    workload = load_workload(tiles / "opt_v2", tiles / "s1", 32)
+    opt_v2_dir, s1_dir = workload.write(tmp_path / "in", 9)
+    config = InferenceConfig(opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, output_dir=tmp_path / "out")
+    assert measure_file_threads(config, 9) > 1
+    assert len(list((tmp_path / "out").glob("*.npz"))) == 9
+
+
 def test_macs_are_counted(document: BenchmarkDocument) -> None:
     # Per call of the tiny denoiser at 16 x 16: 16 to 8, twice 8 to 8 and 8 to 16 channels, 3 x 3.
     one_call = 16 * 16 * 9 * (16 * 8 + 2 * 8 * 8 + 8 * 16) / 1e9
@@ -119,7 +154,8 @@ def test_macs_are_counted(document: BenchmarkDocument) -> None:
 def test_the_text_fits_a_terminal(document: BenchmarkDocument) -> None:
     lines = benchmark_text(document).splitlines()
     assert max(map(len, lines)) <= 80
-    assert sum(line.endswith(("reached", "missed", "not measured")) for line in lines) == 8
+    assert sum(line.endswith(("reached", "missed", "not measured")) for line in lines) == 13
+    assert not any("graph" in line for line in lines)
 
 
 def test_a_pace_counts_all_workers() -> None:

@@ -28,6 +28,7 @@ TABLE: dict[str, tuple[Any, str, Any]] = {
     "timesteps": (2, "3", 4),
     "device": ("cuda", "cuda:1", "cpu"),
     "precision": ("bf16", "fp16", "fp32"),
+    "compile": (True, "1", True),
     "georeference": ("a.csv", "b.csv", "c.csv"),
     "indices": ("NDVI", "EVI2", "NDWI,SAVI"),
     "opt_offset": (1.0, "-1000", -2.5),

@@ -32,7 +32,8 @@ from axion_stage3.errors import (
 )
 from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.grounding_run import run_inference
-from axion_stage3.inference.predictor import Predictor, ground
+from axion_stage3.inference.predictor import ground
+from axion_stage3.inference.transfers import Transfers
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import load_pair
@@ -292,15 +293,15 @@ def test_a_signal_ends_the_run_cleanly_and_it_goes_on_later(
 
 def test_a_signal_drops_a_batch_in_flight(infer: Infer, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[float] = []
-    real = Predictor._upload
+    real = Transfers.upload
 
-    def upload(self: Predictor, array: torch.Tensor) -> torch.Tensor:
+    def upload(self: Transfers, array: torch.Tensor) -> torch.Tensor:
         if not sent:
             os.kill(os.getpid(), signal.SIGINT)
             sent.append(time.monotonic())
         return real(self, array)
 
-    monkeypatch.setattr(Predictor, "_upload", upload)
+    monkeypatch.setattr(Transfers, "upload", upload)
     result = infer(batch_size=1, timesteps=1000)
     assert time.monotonic() - sent[0] < 5
     assert result.exit_code == 130

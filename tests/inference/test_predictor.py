@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -130,14 +130,14 @@ def test_tiles_beyond_the_comfortable_size_go_by_windows(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths: list[int] = []
-    network = predictor._network
-    real = network.encode
+    sampler = predictor._sampler
+    real = sampler.encode
 
-    def encode(opt_v2: torch.Tensor, s1: torch.Tensor) -> object:
+    def encode(opt_v2: torch.Tensor, *rest: Any) -> object:
         widths.append(opt_v2.shape[-1])
-        return real(opt_v2, s1)
+        return real(opt_v2, *rest)
 
-    monkeypatch.setattr(network, "encode", encode)
+    monkeypatch.setattr(sampler, "encode", encode)
     predictor.predict(*tile_arrays(1, 16, 512), timesteps=1)
     assert widths == [512]
     predictor.predict(*tile_arrays(1, 16, 513), timesteps=1)

@@ -93,6 +93,13 @@ def test_content_is_synced_before_the_name_and_the_folder_after(
     assert faulty_os.calls == expected
 
 
+def test_one_sync_of_the_folder_can_be_for_two_files(tmp_path: Path, faulty_os: FaultyOs) -> None:
+    write_json(tmp_path / "a.json", {}, syncs_folder=False)
+    assert faulty_os.calls == ["open", "write", "fsync", "close", "replace"]
+    write_bytes(tmp_path / "a", b"new")
+    assert faulty_os.calls[-4:] == ["replace", "open", "fsync", "close"]
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 @pytest.mark.parametrize("does_work_first", [False, True])
 @pytest.mark.parametrize("old", [None, b"the old content"])

@@ -10,7 +10,7 @@ def benchmark(
     s1_dir: benchmark_options.TilesS1Dir = None,
     tile_size: benchmark_options.TileSize = 120,
     timesteps: benchmark_options.TimestepsList = "1,10",
-    batch_sizes: benchmark_options.BatchSizes = "1,2,4,8,16",
+    batch_sizes: benchmark_options.BatchSizes = None,
     against: benchmark_options.AgainstNetwork = None,
     seconds: benchmark_options.Seconds = 2.0,
     checkpoint: options.Checkpoint = None,
@@ -44,7 +44,9 @@ def benchmark(
         tile_px=tile_size,
         checkpoint=checkpoint,
         timesteps=benchmark_options.parse_counts("--timesteps", timesteps),
-        batch_sizes=benchmark_options.parse_counts("--batch-sizes", batch_sizes),
+        batch_sizes=None
+        if batch_sizes is None
+        else benchmark_options.parse_counts("--batch-sizes", batch_sizes),
         device=device or "auto",
         precision=precision or "auto",
         against=against,

@@ -19,6 +19,7 @@ def infer(
     timesteps: options.Timesteps = None,
     device: options.Device = None,
     precision: options.Precision = None,
+    compile: options.Compile = None,  # noqa: A002 - the entry's and the option's name
     sampler: options.Sampler = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
