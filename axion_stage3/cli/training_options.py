@@ -98,6 +98,26 @@ TruthDir = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
+OptV2Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--opt-v2-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of opt_v2 tiles (Stage 2), searched at any depth. Required.",
+        rich_help_panel=_WHAT,
+    ),
+]
+S1Dir = Annotated[
+    Path | None,
+    typer.Option(
+        "--s1-dir",
+        parser=parse_path,
+        metavar="DIR",
+        help="Folder of S1 tiles, matched to opt_v2 by file name. Required.",
+        rich_help_panel=_WHAT,
+    ),
+]
 OptFinalDir = Annotated[
     Path | None,
     typer.Option(

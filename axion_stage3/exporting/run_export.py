@@ -30,7 +30,7 @@ from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.georeference_tables import read_georeference_table
-from axion_stage3.tiles.pairing import nearest_names
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

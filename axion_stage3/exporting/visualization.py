@@ -24,7 +24,7 @@ from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuil
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
-from axion_stage3.tiles.pairing import nearest_names
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -7,9 +7,9 @@ from axion_stage3.cli import options, training_options
 
 def evaluate(
     truth_dir: training_options.TruthDir = None,
-    opt_v2_dir: options.OptV2Dir = None,
+    opt_v2_dir: training_options.OptV2Dir = None,
     opt_final_dir: training_options.OptFinalDir = None,
-    s1_dir: options.S1Dir = None,
+    s1_dir: training_options.S1Dir = None,
     data_dir: training_options.DataDir = None,
     split_file: training_options.SplitFile = None,
     family: training_options.Families = None,
