@@ -219,7 +219,7 @@ class JournalIndex:
 
 
 def read_journals(
-    runs_folder: Location, *, only: str | None = None, named: str | None = None
+    runs_folder: Location, *, named: str | None = None, only: str | None = None
 ) -> JournalIndex:
     """Read the journals of ``OUTPUT/runs``; an empty index if there are none.
 
