@@ -6,6 +6,7 @@ are their caches of listings: what another machine writes is to be seen at once.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS: Final = 10
 READ_TIMEOUT_SECONDS: Final = 30
 """A connection on which nothing arrives for so long is given up, and the request tried again."""
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 64 << 10
+"""An upload that takes longer than at this pace, and the time above, is given up likewise."""
 
 KEYS_PER_PAGE: Final = 1000
 
@@ -82,12 +86,12 @@ def write_object(url: str, pieces: Iterable[bytes | memoryview]) -> int:
         file.seek(0)
         if n_bytes <= _LARGEST_IN_MEMORY_BYTES:
             content = file.read()
-            with_retries(lambda: store.pipe_file(path, content))
+            with_retries(partial(_upload, store, "pipe_file", path, content, n_bytes=n_bytes))
             return n_bytes
         with tempfile.NamedTemporaryFile(prefix="axion-stage3-") as named:
             shutil.copyfileobj(file, named)
             named.flush()
-            with_retries(lambda: store.put_file(named.name, path))
+            with_retries(partial(_upload, store, "put_file", named.name, path, n_bytes=n_bytes))
     return n_bytes
 
 
@@ -202,6 +206,24 @@ def _aws_session() -> Any:
     parsers = session.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=str)
     return session
+
+
+def _upload(store: Any, method: str, *arguments: Any, n_bytes: int) -> None:
+    """Upload an object, for a limited time.
+
+    The drivers begin to wait for an answer when all has been sent: an upload that stalls before
+    that would never end.
+    """
+    if not store.async_impl:
+        getattr(store, method)(*arguments)
+        return
+    seconds = READ_TIMEOUT_SECONDS + n_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND
+
+    async def upload() -> None:
+        # Cancelled when the time is over, so that its connection is free for others.
+        await asyncio.wait_for(getattr(store, f"_{method}")(*arguments), seconds)
+
+    import_module("fsspec.asyn").sync(store.loop, upload)
 
 
 def _open(url: str) -> tuple[Any, str]:

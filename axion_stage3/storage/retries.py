@@ -117,6 +117,8 @@ def _reason(error: BaseException) -> str:
     """What went wrong, in one line that holds no credentials."""
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
+    elif isinstance(error, TimeoutError):
+        text = "no answer in time"
     else:
         text = " ".join(str(argument) for argument in error.args) or type(error).__name__
     return redacted(" ".join(text.split()))[:_MAX_REASON_LENGTH].rstrip(". ")

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,9 +72,9 @@ def test_faults_and_a_stalled_connection(
     s3: S3Bench, infer: Infer, infer_there: Infer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = infer().output_dir
-    monkeypatch.setattr(object_store, "READ_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(object_store, "READ_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.02)
-    s3.failure_share, s3.stalled, s3.stall_seconds = 0.15, ["GET", "PUT"], 3.0
+    s3.failure_share, s3.stalled, s3.stall_seconds = 0.15, ["GET", "PUT"], 1.5
     result = infer_there()
     assert (result.exit_code, result.summary["failed"]) == (0, 0)
     assert s3.n_spoiled["stall"] == 2
@@ -174,6 +175,29 @@ def test_a_store_that_does_not_answer(
     said = capsys.readouterr().err
     assert message in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "request_once",
+    [
+        lambda: (BUCKET / "x").read_bytes(),
+        lambda: (BUCKET / "x").write_once([b"content"]),
+        lambda: list(BUCKET.objects()),
+    ],
+    ids=["read", "write", "list"],
+)
+@pytest.mark.usefixtures("s3")
+def test_a_connection_on_which_nothing_comes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, request_once: Callable[[], object]
+) -> None:
+    """Not even an answer to "may I send": an upload that waits for it has not begun."""
+    monkeypatch.setattr(object_store, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(OSError, match="no success in 6 attempts") as caught:
+            request_once()
+    assert caught.value.errno == retries.RETRIES_USED_UP
 
 
 def test_credentials_are_written_nowhere(
