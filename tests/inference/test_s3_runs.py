@@ -180,7 +180,7 @@ def test_a_store_that_does_not_answer(
 @pytest.mark.parametrize(
     "request_once",
     [
-        lambda: (BUCKET / "x").read_bytes(),
+        (BUCKET / "x").read_bytes,
         lambda: (BUCKET / "x").write_once([b"content"]),
         lambda: list(BUCKET.objects()),
     ],
