@@ -5,6 +5,9 @@ to the disk (fsync of file and folder). If it raises, whatever the exception, th
 its old content or the new content in full, never a part, and no temporary file stays behind. A
 process that is killed outright can leave one temporary file; ``sweep_orphans`` removes those.
 
+In an object store one request puts the whole object in its place, so that there is nothing to
+rename and nothing that could stay behind.
+
 Not promised: anything about two writers of one file at the same moment, except that the content is
 that of one of them; and nothing on disks that report a write as done when it is not.
 """
@@ -21,9 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.errors import OutputError
+from axion_stage3.storage.locations import ObjectUrl
+from axion_stage3.storage.retries import RETRIES_USED_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from axion_stage3.storage.locations import Location
 
 
 LONGEST_NAME_BYTES: Final = 230
@@ -47,11 +54,12 @@ _HINTS: Final = {
     errno.EROFS: "The disk is read-only: choose another --output-dir.",
     errno.ENOENT: "The folder is gone: was it moved, or a drive disconnected?",
     errno.EIO: "The disk reports a fault: check it before going on.",
+    RETRIES_USED_UP: "Check that the store can be reached, then start the same command again.",
 }
 
 
 def write_bytes(
-    path: Path,
+    path: Location,
     data: bytes | memoryview | Iterable[bytes | memoryview],
     *,
     syncs_folder: bool = True,
@@ -60,6 +68,7 @@ def write_bytes(
 
     Args:
         path: The file; its folder must exist. A symlink at this place is replaced, not followed.
+            Or the object.
         data: The content, whole or in pieces.
         syncs_folder: False leaves it to the next file written into this folder to make the name
             durable as well.
@@ -71,6 +80,11 @@ def write_bytes(
         OutputError: The file could not be written; the message says what the system reported.
     """
     pieces = (data,) if isinstance(data, bytes | memoryview) else data
+    if isinstance(path, ObjectUrl):
+        try:
+            return path.write_once(pieces)
+        except OSError as error:
+            raise _output_error(path, error) from error
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         n_written = _write_new_file(temporary, pieces)
@@ -86,11 +100,11 @@ def write_bytes(
     return n_written
 
 
-def write_json(path: Path, document: Any, *, syncs_folder: bool = True) -> int:
+def write_json(path: Location, document: Any, *, syncs_folder: bool = True) -> int:
     """Write a JSON document atomically: UTF-8, indented by two, newline at the end.
 
     Args:
-        path: The file; its folder must exist.
+        path: The file, whose folder must exist, or the object.
         document: Anything ``json`` can write, without NaN and infinities.
         syncs_folder: As for :func:`write_bytes`.
 
@@ -162,7 +176,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def _output_error(path: Location, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     output_error = OutputError(
         f"Cannot write {path}: {reason}.", hint=_HINTS.get(error.errno or 0, ""), path=path

@@ -14,7 +14,6 @@ import re
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -27,10 +26,13 @@ from pydantic import (
     model_validator,
 )
 
+from axion_stage3.config_places import CleanLocation, CleanPath, overlap
 from axion_stage3.errors import UsageError
+from axion_stage3.storage.locations import is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
@@ -38,23 +40,6 @@ ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
 DEFAULT_SOURCE: Final = "default"
 _log: Final = logging.getLogger(__name__)
 _MAX_SEED: Final = 2**63 - 1
-
-
-def _refuse_empty_path(value: object) -> object:
-    # An unset shell variable gives "", which Path would silently read as the current folder.
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("the path is empty")
-    return value
-
-
-def _writable_as_text(path: Path) -> Path:
-    text = str(path)
-    if "\0" in text or not text.isprintable():
-        raise ValueError("the path has characters that cannot be written into a report")
-    return path
-
-
-CleanPath = Annotated[Path, BeforeValidator(_refuse_empty_path), AfterValidator(_writable_as_text)]
 
 
 def _check_max_failures(value: str) -> str:
@@ -100,12 +85,19 @@ class InferenceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: CleanPath | None = Field(
-        default=None, description="Checkpoint file, .pt or .safetensors; none: the bundled one."
+    checkpoint: CleanLocation | None = Field(
+        default=None,
+        description="Checkpoint file, .pt or .safetensors, or its URL; none: the bundled one.",
     )
-    opt_v2_dir: CleanPath = Field(description="Folder of opt_v2 tiles, searched at any depth.")
-    s1_dir: CleanPath = Field(description="Folder of S1 tiles, searched at any depth.")
-    output_dir: CleanPath = Field(description="Folder for the opt_final tiles.")
+    opt_v2_dir: CleanLocation = Field(
+        description="Folder of opt_v2 tiles, searched at any depth; a path or an s3:// URL."
+    )
+    s1_dir: CleanLocation = Field(
+        description="Folder of S1 tiles, searched at any depth; a path or an s3:// URL."
+    )
+    output_dir: CleanLocation = Field(
+        description="Folder for the opt_final tiles; a path or an s3:// URL."
+    )
     tiles: CleanPath | None = Field(
         default=None,
         description="File that lists the tiles to run, one a line; - is standard input. None: all.",
@@ -198,10 +190,8 @@ class InferenceConfig(BaseModel):
 
     @model_validator(mode="after")
     def _folders_are_apart(self) -> InferenceConfig:
-        output = self.output_dir.resolve()
         for name in ("opt_v2_dir", "s1_dir"):
-            folder = getattr(self, name).resolve()
-            if output.is_relative_to(folder) or folder.is_relative_to(output):
+            if overlap(self.output_dir, getattr(self, name)):
                 raise ValueError(
                     f"output_dir {self.output_dir} and {name} {getattr(self, name)} overlap; "
                     "input folders are never written to, so give an output folder beside them"
@@ -355,8 +345,13 @@ def _problems(
             problems[name] += f", or {_lower_first(reason)}"
         else:
             source = sources.get(name, "the configuration")
-            problems[name] = f"{source} is {details['input']!r}: {_lower_first(reason)}"
+            problems[name] = f"{source} is {_shown(details['input'])}: {_lower_first(reason)}"
     return list(problems.values())
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return redacted(text) if isinstance(value, str) and is_url(value) else text
 
 
 def _lower_first(text: str) -> str:

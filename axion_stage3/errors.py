@@ -30,10 +30,7 @@ Each message says what, where and why; ``hint`` says what to do next. ``code`` i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import ClassVar
 
 
 class AxionError(Exception):
@@ -42,7 +39,7 @@ class AxionError(Exception):
     Args:
         message: What went wrong, where and why, in one or two sentences.
         hint: What to do next; empty if nothing can be advised.
-        path: The file or folder concerned.
+        path: The file or folder concerned; kept as text.
         tile_name: The tile concerned (posix path below its folder, with ``.npz``).
     """
 
@@ -54,7 +51,7 @@ class AxionError(Exception):
         message: str,
         *,
         hint: str = "",
-        path: Path | str | None = None,
+        path: object = None,
         tile_name: str | None = None,
     ) -> None:
         super().__init__(message)

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("torch", "numpy", "safetensors", "matplotlib")
+HEAVY = ("torch", "numpy", "safetensors", "matplotlib", "fsspec", "s3fs")
 
 
 def modules_after(statement: str) -> set[str]:

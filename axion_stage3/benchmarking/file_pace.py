@@ -62,7 +62,7 @@ def measure_reading(workload: Workload, folder: Path, seconds: float) -> FilePac
 
     def read_plainly(number: int) -> None:
         pair = pairs[number % len(pairs)]
-        for path in (pair.opt_v2_path, pair.s1_path):
+        for path in (pair.opt_v2_file, pair.s1_file):
             with np.load(path) as file:
                 _ = dict(file)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Final
 
@@ -113,7 +114,7 @@ def measure_file_threads(config: InferenceConfig, n_tiles: int) -> float:
     Returns:
         Tiles per second.
     """
-    config.output_dir.mkdir(parents=True)
+    Path(str(config.output_dir)).mkdir(parents=True)
     pairs = find_pairs(config.opt_v2_dir, config.s1_dir).pairs
     write = TileWriter(
         config.output_dir, save_intermediate=False, save_valid_mask=False, save_statistics=True

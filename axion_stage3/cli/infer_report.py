@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.grounding_run import RunResult
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.runs.resume import ResumePlan
-    from axion_stage3.tiles.pairing import RefusedFile
+    from axion_stage3.storage.locations import Location
+    from axion_stage3.tiles.folder_listing import RefusedFile
 
 WIDTH: Final = 80
 RULE: Final = "=" * WIDTH
@@ -145,7 +145,7 @@ def stage_lines(stage_seconds: Mapping[str, float]) -> list[str]:
 
 
 def location_lines(
-    output_dir: Path, summary_path: Path | None, statistics_path: Path | None
+    output_dir: Location, summary_path: Location | None, statistics_path: Location | None
 ) -> list[str]:
     """Where everything was written."""
     lines = [f"Output saved to: {as_folder(output_dir)}"]
@@ -214,7 +214,7 @@ def closing_title(result: RunResult) -> str:
     return "Inference Complete!"
 
 
-def as_folder(path: Path) -> str:
+def as_folder(path: Location) -> str:
     """A folder's path with the closing slash that the guide shows."""
     text = str(path)
     return text if text.endswith("/") else f"{text}/"

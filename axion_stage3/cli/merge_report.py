@@ -9,15 +9,15 @@ from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from axion_stage3.cli.output import Output
     from axion_stage3.runs.merging import MergedRun
+    from axion_stage3.storage.locations import Location
 
 _MAX_SHARDS: Final = 20
 
 
-def show_merge(output: Output, output_dir: Path, merged: MergedRun) -> None:
+def show_merge(output: Output, output_dir: Location, merged: MergedRun) -> None:
     """Show what came of a merge. What is missing is shown even when quiet."""
     summary, progress = merged.summary, merged.progress
     for line in [

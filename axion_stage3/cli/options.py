@@ -8,9 +8,13 @@ that to `axion_stage3.config`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
+
+from axion_stage3.errors import UsageError
+from axion_stage3.storage import locations
+from axion_stage3.storage.locations import ObjectUrl, require_local
 
 _FOLDERS: Final = "Folders and model"
 _TILE_FOLDERS: Final = "Where the tiles are"
@@ -22,53 +26,73 @@ CONSOLE_PANEL: Final = "Configuration and console"
 
 
 def parse_path(text: str) -> Path:
-    """Make a path of an option's value.
+    """Make a path of this machine of an option's value.
 
     Raises:
-        typer.BadParameter: The value is empty, as an unset shell variable would make it; ``Path``
-            would silently take the current folder.
+        typer.BadParameter: The value is empty, as an unset shell variable would make it (``Path``
+            would silently take the current folder), or it is a URL.
     """
+    _refuse_empty(text)
+    try:
+        return require_local(text)
+    except UsageError as error:
+        raise typer.BadParameter(f"{error.message} {error.hint}") from None
+
+
+def parse_location(text: str) -> Path | ObjectUrl:
+    """Make a path or the URL of a folder in an object store of an option's value.
+
+    Raises:
+        typer.BadParameter: The value is empty, or a URL that cannot be used.
+    """
+    _refuse_empty(text)
+    try:
+        return locations.parse_location(text)
+    except UsageError as error:
+        raise typer.BadParameter(f"{error.message} {error.hint}") from None
+
+
+def _refuse_empty(text: str) -> None:
     if not text.strip():
         raise typer.BadParameter("the path is empty")
-    return Path(text)
 
 
 Checkpoint = Annotated[
-    Path | None,
+    Any,
     typer.Option(
         "--checkpoint",
-        parser=parse_path,
-        metavar="FILE",
+        parser=parse_location,
+        metavar="FILE|URL",
         help="Trained checkpoint, .pt or .safetensors. Default: the bundled reference checkpoint.",
         rich_help_panel=_FOLDERS,
     ),
 ]
 OptV2Dir = Annotated[
-    Path | None,
+    Any,
     typer.Option(
         "--opt-v2-dir",
-        parser=parse_path,
-        metavar="DIR",
+        parser=parse_location,
+        metavar="DIR|URL",
         help="Folder of opt_v2 tiles (Stage 2), searched at any depth. Required.",
         rich_help_panel=_FOLDERS,
     ),
 ]
 S1Dir = Annotated[
-    Path | None,
+    Any,
     typer.Option(
         "--s1-dir",
-        parser=parse_path,
-        metavar="DIR",
+        parser=parse_location,
+        metavar="DIR|URL",
         help="Folder of S1 tiles, matched to opt_v2 by file name. Required.",
         rich_help_panel=_FOLDERS,
     ),
 ]
 OutputDir = Annotated[
-    Path | None,
+    Any,
     typer.Option(
         "--output-dir",
-        parser=parse_path,
-        metavar="DIR",
+        parser=parse_location,
+        metavar="DIR|URL",
         help="Folder for the opt_final tiles. Required.",
         rich_help_panel=_FOLDERS,
     ),

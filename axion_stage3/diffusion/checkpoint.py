@@ -31,6 +31,7 @@ from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig, chan
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
 from axion_stage3.statistics.grounding import GroundingReference
+from axion_stage3.storage.locations import Location, ObjectUrl, as_location, file_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,24 +70,25 @@ class Checkpoint:
     schedule: NoiseSchedule
     grounding_reference: GroundingReference | None
     config: Mapping[str, Any] = field(repr=False)
-    path: Path
+    path: Location
     sha256: str
     is_bundled: bool
 
 
-def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
+def load_checkpoint(path: Path | str | ObjectUrl | None = None) -> Checkpoint:
     """Read and check a checkpoint.
 
     Args:
-        path: ``.pt`` or ``.safetensors``; None for the bundled reference checkpoint.
+        path: ``.pt`` or ``.safetensors``, a file or its URL; None for the bundled
+            reference checkpoint.
 
     Raises:
         CheckpointNotFoundError: There is no such file.
         CheckpointError: Not a checkpoint, corrupt, needs pickled code, or its weights do not fit.
     """
-    source = BUNDLED_CHECKPOINT if path is None else Path(path)
+    source = BUNDLED_CHECKPOINT if path is None else as_location(path)
     data = _read_file(source)
-    is_safetensors = source.suffix == ".safetensors" or looks_like_safetensors(data)
+    is_safetensors = source.name.endswith(".safetensors") or looks_like_safetensors(data)
     try:
         state, facts = (decode_safetensors if is_safetensors else decode_pt)(data)
     except MalformedCheckpointError as error:
@@ -136,16 +138,16 @@ def save_checkpoint(
     write_bytes(path, buffer.getvalue())
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Location) -> bytes:
     try:
-        if not path.is_file():
+        size = file_bytes(path)
+        if size is None:
             raise CheckpointNotFoundError(
                 f"There is no checkpoint at {path}.",
                 hint="Give the path of a .pt or .safetensors file with --checkpoint, or leave "
                 "--checkpoint out for the bundled reference checkpoint.",
                 path=path,
             )
-        size = path.stat().st_size
         if size > _MAX_BYTES:
             raise CheckpointError(
                 f"Checkpoint {path} has {size:,} bytes; at most {_MAX_BYTES:,} are accepted.",
@@ -163,18 +165,18 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _refuse(path: Path, reason: str) -> CheckpointError:
+def _refuse(path: Location, reason: str) -> CheckpointError:
     return CheckpointError(f"Checkpoint {path}: {reason}.", hint=_TRAIN_HINT, path=path)
 
 
-def _positive_int(path: Path, config: Mapping[str, Any], key: str) -> int:
+def _positive_int(path: Location, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
         raise _refuse(path, f"config entry {key!r} is {value!r}, not a number from 1 to 1000")
     return value
 
 
-def _network_config(path: Path, config: Mapping[str, Any]) -> NetworkConfig:
+def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
     document = config.get("network")
     names = {entry.name for entry in fields(NetworkConfig)}
     if not isinstance(document, dict) or set(document) != names:
@@ -196,7 +198,7 @@ def _network_config(path: Path, config: Mapping[str, Any]) -> NetworkConfig:
     )
 
 
-def _schedule(path: Path, config: Mapping[str, Any]) -> NoiseSchedule:
+def _schedule(path: Location, config: Mapping[str, Any]) -> NoiseSchedule:
     document = config.get("schedule", {})
     try:
         schedule = NoiseSchedule(**{key: float(value) for key, value in document.items()})
@@ -207,7 +209,7 @@ def _schedule(path: Path, config: Mapping[str, Any]) -> NoiseSchedule:
     return schedule
 
 
-def _grounding_reference(path: Path, config: Mapping[str, Any]) -> GroundingReference | None:
+def _grounding_reference(path: Location, config: Mapping[str, Any]) -> GroundingReference | None:
     document = config.get("grounding_reference")
     if document is None:
         return None
@@ -220,7 +222,7 @@ def _grounding_reference(path: Path, config: Mapping[str, Any]) -> GroundingRefe
 
 
 def _build_network(
-    path: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]
+    path: Location, state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> GroundingNetwork:
     sizes = _network_config(path, config)
     expected = _expected_shapes(sizes)
@@ -251,7 +253,7 @@ def _expected_shapes(sizes: NetworkConfig) -> Mapping[str, torch.Size]:
     return {name: value.shape for name, value in _empty_network(sizes).state_dict().items()}
 
 
-def _check_weight(path: Path, name: str, found: Tensor, shape: torch.Size) -> None:
+def _check_weight(path: Location, name: str, found: Tensor, shape: torch.Size) -> None:
     if found.shape != shape:
         raise _refuse(path, f"weight {name!r} has shape {tuple(found.shape)}, not {tuple(shape)}")
     # Tensors without numbers (meta), sparse ones and the like pass through weights_only.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from axion_stage3.errors import InputError
 from axion_stage3.inspection.tile_location import tile_name
-from axion_stage3.tiles.pairing import nearest_names
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

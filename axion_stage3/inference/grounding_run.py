@@ -20,10 +20,10 @@ from axion_stage3.statistics.spectral_indices import find_indices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from axion_stage3.inference.engine import Engine
     from axion_stage3.runs.journal import EndState
+    from axion_stage3.storage.locations import Location
 
 EXIT_TILES_FAILED: Final = 3
 
@@ -49,9 +49,9 @@ class RunResult:
     exit_code: int
     is_interrupted: bool
     is_over_failure_limit: bool
-    output_dir: Path
-    summary_path: Path | None
-    statistics_path: Path | None
+    output_dir: Location
+    summary_path: Location | None
+    statistics_path: Location | None
 
 
 def run_inference(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Final
+
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +27,8 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     Returns:
         A warning if the disk will probably fill up, None otherwise.
     """
+    if isinstance(config.output_dir, ObjectUrl):
+        return None
     try:
         free_bytes = shutil.disk_usage(config.output_dir).free
         wanted_bytes = estimate_output_bytes(pairs, config)
@@ -46,5 +51,10 @@ def estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) ->
     """
     sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
     n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
-    sizes = [pair.opt_v2_path.stat().st_size for pair in sample]
+    sizes = [_input_bytes(pair) for pair in sample]
     return n_copies * len(pairs) * sum(sizes) // max(1, len(sizes))
+
+
+def _input_bytes(pair: TilePair) -> int:
+    listed = pair.opt_v2_version.partition(":")[0]
+    return int(listed) if listed else os.stat(pair.opt_v2_file).st_size  # noqa: PTH116

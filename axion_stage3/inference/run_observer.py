@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.runs.resume import ResumePlan
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import Pairing
 
 
@@ -28,7 +28,7 @@ class ModelFacts:
         sha256: Hash of the checkpoint's file.
     """
 
-    path: Path
+    path: Location
     is_bundled: bool
     epoch: int
     timesteps: int

@@ -17,11 +17,11 @@ from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.parts import Shard, shard_index
 from axion_stage3.runs.resume import plan_resume
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from axion_stage3.config import InferenceConfig
+    from axion_stage3.storage.locations import Location
 
 PLAN_SCHEMA: Final = 1
 
@@ -164,7 +164,9 @@ def _measure(index: JournalIndex, configuration_digest: str) -> _Measured:
     return _Measured(n_tiles, seconds / n_tiles, n_bytes // n_tiles)
 
 
-def _free_bytes(folder: Path) -> int | None:
+def _free_bytes(folder: Location) -> int | None:
+    if isinstance(folder, ObjectUrl):
+        return None
     for existing in (folder, *folder.absolute().parents):
         try:
             return shutil.disk_usage(existing).free

@@ -33,6 +33,7 @@ from axion_stage3.rasters.raster_source import Window
 from axion_stage3.rasters.raster_tiles import OpenPair, filled, has_data
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.statistics.scene_statistics import SceneStatistics
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -308,6 +309,8 @@ def ground_scenes(
             "--save-intermediate and --indices do nothing for whole scenes:"
             " their inputs are rasters already, and `export --indices` adds bands."
         )
+    if not pairs or isinstance(config.output_dir, ObjectUrl):
+        return  # rasters are not taken for pairs where no file can grow
     grounder = SceneGrounder(predictor, options, config.output_dir, fingerprint, observer)
     with suppress(BatchDropped):
         for pair in pairs:

@@ -23,6 +23,8 @@ from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.spectral_indices import index_statistics
 from axion_stage3.statistics.tile_statistics import describe_tile, measure_tile
+from axion_stage3.storage.locations import ObjectUrl
+from axion_stage3.storage.retries import RETRIES_USED_UP
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
 
@@ -37,12 +39,16 @@ if TYPE_CHECKING:
     from axion_stage3.statistics.grounding import GroundingReference
     from axion_stage3.statistics.spectral_indices import SpectralIndex
     from axion_stage3.statistics.tile_statistics import TileFigures
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 _ERRNO_OF_ONE_TILE: Final = frozenset(
-    {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
-)
-"""What says that this one name cannot be written, while others can."""
+    {
+        errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ,
+        RETRIES_USED_UP,
+    }
+)  # fmt: skip
+"""What says that this one file cannot be written, while others can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ class TileWriter:
 
     def __init__(
         self,
-        output_dir: Path,
+        output_dir: Location,
         *,
         save_intermediate: bool,
         save_valid_mask: bool,
@@ -214,7 +220,8 @@ class TileWriter:
         statistics_path = path.with_suffix(".json")
         # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.
         with as_output_error(path):
-            self._make_folder(path.parent)
+            if not isinstance(path, ObjectUrl):
+                self._make_folder(path.parent)
             if not self._save_statistics:
                 statistics_path.unlink(missing_ok=True)  # it would describe an older output
         if self._save_statistics:
@@ -230,7 +237,7 @@ class TileWriter:
 
 
 @contextmanager
-def as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Location) -> Iterator[None]:
     """Raise what the system reports about a file as an OutputError."""
     try:
         yield

@@ -30,9 +30,10 @@ from axion_stage3.tiles.npz_reader import MemberHeader, NpzArchive
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from axion_stage3.storage.locations import Location
 
 LAYOUTS: Final[Mapping[Subject, Sequence[Layout]]] = {
     "opt_v2": OPTICAL_LAYOUTS,
@@ -65,7 +66,7 @@ class StoredTile:
     """
 
     subject: Subject
-    path: Path
+    path: Location
     headers: Mapping[str, MemberHeader]
     layout: Layout | None
     findings: tuple[Finding, ...]
@@ -88,7 +89,7 @@ class StoredTile:
 
 
 def read_stored_tile(
-    path: Path, subject: Subject, *, companions: Collection[str] = ()
+    path: Location, subject: Subject, *, companions: Collection[str] = ()
 ) -> StoredTile:
     """Open a tile and check its file. Never raises: what is wrong is a finding.
 

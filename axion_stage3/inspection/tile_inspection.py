@@ -28,6 +28,7 @@ from axion_stage3.inspection.validation_tasks import (
 )
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.runs.run_folder import RunFolder
+from axion_stage3.storage.locations import file_bytes
 from axion_stage3.tiles.findings import Subject  # noqa: TC001  the JSON schema needs it
 from axion_stage3.tiles.tile_loading import USABLE_RANGE
 
@@ -257,7 +258,7 @@ def _file_record(tile: StoredTile) -> FileRecord:
     return FileRecord(
         subject=tile.subject,
         path=str(tile.path),
-        file_bytes=tile.path.stat().st_size if tile.path.is_file() else None,
+        file_bytes=file_bytes(tile.path),
         layout=None if tile.layout is None else tile.layout.name,
         members=tuple(_member_record(header, used) for header in tile.headers.values()),
         bands=tuple(band_statistics(name, band) for name, band in bands),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.errors import InputFolderError, TileReadError
 from axion_stage3.inspection.stored_tile import LAYOUTS
 from axion_stage3.tiles.npz_reader import NpzArchive
-from axion_stage3.tiles.pairing import find_tiles, name_fault, nearest_names
+from axion_stage3.tiles.pairing import find_tiles
+from axion_stage3.tiles.tile_names import name_fault, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

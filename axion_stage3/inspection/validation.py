@@ -29,7 +29,8 @@ from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.tiles.checks_output import NOT_RECORDED
 from axion_stage3.tiles.checks_structure import NO_PARTNER, UNUSED_FILE
 from axion_stage3.tiles.findings import Severity, Subject
-from axion_stage3.tiles.pairing import Pairing, find_pairs, find_tiles, nearest_names
+from axion_stage3.tiles.pairing import Pairing, find_pairs, find_tiles
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

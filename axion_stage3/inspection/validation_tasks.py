@@ -16,6 +16,7 @@ from axion_stage3.inspection.tile_checks import (
     check_pair,
 )
 from axion_stage3.statistics.tile_statistics import tile_statistics
+from axion_stage3.storage.locations import file_bytes
 from axion_stage3.tiles.checks_output import (
     TILE_FAILED,
     check_output_size,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from axion_stage3.inspection.stored_tile import StoredTile
     from axion_stage3.inspection.tile_checks import CheckOptions
     from axion_stage3.runs.outcome import TileOutcome
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.findings import Finding, Subject
 
 
@@ -42,18 +44,18 @@ class InputTask:
 
     Attributes:
         name: Name of the tile.
-        opt_v2_path: File of the opt_v2 tile.
-        s1_path: File of the s1 tile.
+        opt_v2_path: File or URL of the opt_v2 tile.
+        s1_path: File or URL of the s1 tile.
     """
 
     name: str
-    opt_v2_path: Path | None = None
-    s1_path: Path | None = None
+    opt_v2_path: Location | None = None
+    s1_path: Location | None = None
 
     def run(self, options: CheckOptions) -> TileFindings:
         """Check the tiles."""
         findings: list[Finding] = []
-        paths: dict[Subject, Path] = {}
+        paths: dict[Subject, Location] = {}
         if self.opt_v2_path is not None:
             paths["opt_v2"] = self.opt_v2_path
         if self.s1_path is not None:
@@ -125,9 +127,7 @@ def outcome_findings(outcome: TileOutcome | None, output: Path) -> list[Finding]
         return [TILE_FAILED.found("run", message, advice=outcome.hint, figures=figures)]
     if outcome.outcome == "skipped":
         return []
-    return check_output_size(
-        outcome.output_bytes, output.stat().st_size if output.is_file() else None
-    )
+    return check_output_size(outcome.output_bytes, file_bytes(output))
 
 
 def recorded_statistics_findings(

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisionError
 from axion_stage3.rasters.rasterio_access import gdal_session, open_geotiff
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
-from axion_stage3.tiles.pairing import Pairing, TilePair, name_fault
+from axion_stage3.tiles.pairing import Pairing, TilePair
+from axion_stage3.tiles.tile_names import name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,7 +104,9 @@ def find_raster_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None
             first, *more = optical[stem]
             s1_first, *s1_more = radar[other]
             name = f"{stem}.tif" if _is_scene(first) else f"{stem}.npz"
-            pairs.append(RasterPair(name, first, s1_first, None, tuple(more), tuple(s1_more)))
+            pairs.append(
+                RasterPair(name, first, s1_first, opt_v2_more=tuple(more), s1_more=tuple(s1_more))
+            )
     used = set(partners.values())
     return Pairing(
         pairs=tuple(sorted(pairs, key=lambda pair: pair.name)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -50,9 +51,11 @@ class OpenPair:
     def __init__(self, pair: RasterPair, options: LoadOptions) -> None:
         self._stack = ExitStack()
         try:
-            optical_paths = (pair.opt_v2_path, *pair.opt_v2_more)
+            optical_paths = (Path(pair.opt_v2_file), *pair.opt_v2_more)
             self._optical = self._open(RasterSource(optical_paths, OPTICAL_BANDS, "optical"))
-            radar = self._open(RasterSource((pair.s1_path, *pair.s1_more), RADAR_BANDS, "radar"))
+            radar = self._open(
+                RasterSource((Path(pair.s1_file), *pair.s1_more), RADAR_BANDS, "radar")
+            )
             self.size = self._optical.size
             if min(self.size) < MIN_TILE_PX:
                 raise TileShapeError(

@@ -10,7 +10,9 @@ Identity of an input file is its size and its modification time in nanoseconds, 
 and restic. The alternatives were weighed: hashing contents would read every input again on each
 resume (hours for a million tiles, to find out that nothing changed); inode and ctime change when a
 data set is moved, linked or chmod-ed, and would throw away finished work. What size and mtime
-miss is a rewrite that keeps the size and sets the old time on purpose.
+miss is a rewrite that keeps the size and sets the old time on purpose. Identity of an object in a
+store is its size and its ETag (or what the store has in its place), as they were listed when the
+run began: an object that changes after that is seen as changed by the next run.
 """
 
 from __future__ import annotations
@@ -108,7 +110,8 @@ def hash_names(names: Iterable[str]) -> str:
 
 
 def _input_digest(pair: TilePair) -> str:
-    identity = f"{pair.name}\0{_identity(pair.opt_v2_file)}\0{_identity(pair.s1_file)}"
+    opt_v2 = pair.opt_v2_version or _identity(pair.opt_v2_file)
+    identity = f"{pair.name}\0{opt_v2}\0{pair.s1_version or _identity(pair.s1_file)}"
     if isinstance(pair, RasterPair):
         for path in pair.more_paths:
             identity += f"\0{_identity(path)}"

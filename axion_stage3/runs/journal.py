@@ -10,6 +10,8 @@ goes to the kernel with one ``write`` at once: a killed process loses nothing. f
 against power loss alone, is done at most every ``FSYNC_INTERVAL_SECONDS``: an unsynced line that
 is lost only means that its tile is made again, to the same bytes. One fsync per line would cost
 5-30 ms each, hours for a million tiles, and would buy nothing but those seconds.
+
+In an object store nothing can be appended: see journal_segments.py.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from axion_stage3.errors import OutputError
+from axion_stage3.runs.journal_segments import SegmentWriter
 from axion_stage3.runs.outcome import TileOutcome, encode_line, encode_outcome
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from axion_stage3.storage.locations import Location
 
 RUNS_FOLDER: Final = "runs"
 """Name of the folder below the output folder that holds all that is in this room."""
@@ -85,26 +91,35 @@ class Journal:
     """Writer of one session's journal; safe to use from several threads.
 
     Args:
-        runs_folder: ``OUTPUT/runs``; must exist.
+        runs_folder: ``OUTPUT/runs``; must exist if it is on a disk.
         header: The first line.
+
+    Attributes:
+        path: The file, or what the names of its objects begin with.
 
     Raises:
         OutputError: The file cannot be made, or exists already.
     """
 
-    def __init__(self, runs_folder: Path, header: JournalHeader) -> None:
+    def __init__(self, runs_folder: Location, header: JournalHeader) -> None:
         self.path = runs_folder / header.file_name
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self._synced = self._started
-        self._is_torn = False
+        self._is_closed = False
+        self._lines: _AppendedFile | SegmentWriter
         try:
-            self._descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666
-            )
+            if isinstance(self.path, ObjectUrl):
+                self._lines = SegmentWriter(self.path)
+            else:
+                self._lines = _AppendedFile(self.path)
         except OSError as error:
             raise _journal_error(self.path, error) from error
         self._write(encode_line(header.document()), must_sync=True)
+
+    @property
+    def is_buffered(self) -> bool:
+        """Whether lines are lost when the process is killed before ``flush``."""
+        return isinstance(self._lines, SegmentWriter)
 
     def append(self, outcome: TileOutcome) -> None:
         """Add one outcome. Call it after the output's ``os.replace`` and fsync, never before.
@@ -114,19 +129,31 @@ class Journal:
         """
         self._write(encode_outcome(outcome, time.monotonic() - self._started), must_sync=False)
 
+    def flush(self) -> None:
+        """Have everything that was added survive the end of this process.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with self._lock:
+            try:
+                self._lines.flush()
+            except OSError as error:
+                raise _journal_error(self.path, error) from error
+
     def close(self, state: EndState) -> None:
         """Write how the session ended, fsync and close; harmless when closed already.
 
         Raises:
             OutputError: The last line could not be written; the file is closed all the same.
         """
-        if self._descriptor < 0:
+        if self._is_closed:
             return
         elapsed = round(time.monotonic() - self._started, 3)
         try:
             self._write(encode_line({"closed": state, "elapsed_seconds": elapsed}), must_sync=True)
         finally:
-            self._close_file()
+            self._close_lines()
 
     def __enter__(self) -> Self:
         return self
@@ -142,22 +169,43 @@ class Journal:
     def _write(self, line: bytes, *, must_sync: bool) -> None:
         with self._lock:
             try:
-                self._write_whole(line)
-                now = time.monotonic()
-                if must_sync or now - self._synced >= FSYNC_INTERVAL_SECONDS:
-                    os.fsync(self._descriptor)
-                    self._synced = now
+                if self._is_closed:
+                    raise OSError("it is closed")
+                self._lines.write(line, must_sync=must_sync)
             except OSError as error:
                 raise _journal_error(self.path, error) from error
 
-    def _close_file(self) -> None:
-        # Locked: a thread that is late must find no descriptor, never one that was reused.
+    def _close_lines(self) -> None:
+        # Locked: a thread that is late must find the journal closed, never a reused descriptor.
         with self._lock:
-            descriptor, self._descriptor = self._descriptor, -1
+            self._is_closed = True
             try:
-                os.close(descriptor)
+                self._lines.close()
             except OSError as error:
                 raise _journal_error(self.path, error) from error
+
+
+class _AppendedFile:
+    """Appends lines to a file on a disk; to be used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._is_torn = False
+        self._synced = time.monotonic()
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+
+    def write(self, line: bytes, *, must_sync: bool) -> None:
+        self._write_whole(line)
+        now = time.monotonic()
+        if must_sync or now - self._synced >= FSYNC_INTERVAL_SECONDS:
+            os.fsync(self._descriptor)
+            self._synced = now
+
+    def flush(self) -> None:
+        """Each line went to the kernel at once, and outlives the process."""
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def _write_whole(self, line: bytes) -> None:
         # A line cut short by a full disk is closed by a newline, so that it spoils no later line.
@@ -169,7 +217,7 @@ class Journal:
         self._is_torn = False
 
 
-def _journal_error(path: Path, error: OSError) -> OutputError:
+def _journal_error(path: Location, error: OSError) -> OutputError:
     return OutputError(
         f"The run journal {path} cannot be written: {error.strerror or error}.",
         hint="Free space or restore access to the output folder, then run the same command again: "

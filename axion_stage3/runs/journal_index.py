@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal import JOURNAL_SCHEMA, EndState, GrantedPolicy
+from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
 from axion_stage3.runs.outcome import (
     OUTCOME_NAMES,
     OutcomeName,
@@ -21,10 +22,13 @@ from axion_stage3.runs.outcome import (
     decode_written,
     tile_mark,
 )
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from axion_stage3.storage.locations import Location
 
 JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
 MAX_LINE_BYTES: Final = 1 << 20
@@ -83,10 +87,12 @@ class JournalIndex:
     Attributes:
         sessions: All journal files, oldest session first.
         n_unreadable_lines: Lines that were torn or damaged, and were passed over.
+        fetched: The temporary folder of journals that lie in an object store; None for others.
     """
 
     sessions: list[JournalSession] = field(default_factory=list)
     n_unreadable_lines: int = 0
+    fetched: FetchedJournals | None = None
     _paths: list[Path] = field(default_factory=list)
     _rows: dict[str, bytes] = field(default_factory=dict)
 
@@ -212,20 +218,34 @@ class JournalIndex:
         return is_beside and (known_outcome == _WRITTEN or outcome.outcome == "replacing")
 
 
-def read_journals(runs_folder: Path, *, only: str | None = None) -> JournalIndex:
-    """Read all journals of ``OUTPUT/runs``; an empty index if there are none.
+def read_journals(
+    runs_folder: Location, *, named: str | None = None, only: str | None = None
+) -> JournalIndex:
+    """Read the journals of ``OUTPUT/runs``; an empty index if there are none.
 
     Args:
         runs_folder: The folder.
+        named: File name of the one journal that is read; None for all.
         only: Name of the one tile that is asked for; None for all.
 
     Raises:
         RunConflictError: A newer version of axion-stage3 wrote one of them.
         OutputError: The folder or a file in it cannot be read.
     """
-    index = JournalIndex()
-    for _, path in sorted(journal_paths(runs_folder)):
-        index.add_journal(path, only=only)
+    fetched = None
+    if isinstance(runs_folder, ObjectUrl):
+        prefix = "journal-" if named is None else named.removesuffix(".jsonl") + "."
+        try:
+            fetched = fetch_journals(runs_folder, prefix)
+        except OSError as error:
+            raise _reading_error(runs_folder, error) from error
+        paths = fetched.paths
+    else:
+        paths = journal_paths(runs_folder)
+    index = JournalIndex(fetched=fetched)
+    for _, path in sorted(paths):
+        if named is None or path.name == named:
+            index.add_journal(path, only=only)
     return index
 
 
@@ -294,7 +314,7 @@ def _split_fingerprint(fingerprint: str) -> tuple[bytes, bytes] | None:
     return digests if is_whole else None
 
 
-def _reading_error(path: Path, error: OSError) -> OutputError:
+def _reading_error(path: Location, error: OSError) -> OutputError:
     return OutputError(
         f"{path} cannot be read: {error.strerror or error}.",
         hint="Restore access to the output folder, or choose another --output-dir.",

@@ -15,9 +15,9 @@ from axion_stage3.atomic_write import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from axion_stage3.runs.parts import Part
+    from axion_stage3.storage.locations import Location
 
 MANIFEST_SCHEMA: Final = 1
 RunState = Literal["running", "finished", "interrupted", "failed"]
@@ -75,13 +75,13 @@ class RunManifest:
         return replace(self, state=state, exit_code=exit_code, finished_at=utc_now())
 
 
-def manifest_path(runs_folder: Path, part: Part | None = None) -> Path:
+def manifest_path(runs_folder: Location, part: Part | None = None) -> Location:
     """Where the manifest stands: ``run-manifest.json``, or ``run-manifest-3-of-16.json``."""
     suffix = "" if part is None else f"-{part.label}"
     return runs_folder / f"run-manifest{suffix}.json"
 
 
-def write_manifest(path: Path, manifest: RunManifest) -> None:
+def write_manifest(path: Location, manifest: RunManifest) -> None:
     """Write it atomically.
 
     Raises:
@@ -91,7 +91,7 @@ def write_manifest(path: Path, manifest: RunManifest) -> None:
     write_json(path, {"schema": document.pop("schema"), **document})
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
+def read_manifest(path: Location) -> dict[str, Any] | None:
     """The document of a manifest; None if it is not there or damaged.
 
     A manifest informs; nothing is decided by it (the journals and the outputs decide), so that a

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from axion_stage3.runs.summary import RunSummary  # noqa: TC001  the JSON schema needs it
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from axion_stage3.runs.merging import MergedRun
+    from axion_stage3.storage.locations import Location
 
 MERGE_SCHEMA: Final = 1
 EXIT_NOT_WHOLE: Final = 3
@@ -41,7 +40,7 @@ class MergeDocument:
     summary: RunSummary
 
 
-def merge_document(output_dir: Path, merged: MergedRun) -> dict[str, Any]:
+def merge_document(output_dir: Location, merged: MergedRun) -> dict[str, Any]:
     """Make the document of a merge, as JSON values."""
     return {
         "schema_version": MERGE_SCHEMA,

@@ -7,16 +7,16 @@ those of the whole folder; ``axion-stage3 merge`` makes them at any time, from w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axion_stage3.errors import InputFolderError
+from axion_stage3.errors import InputFolderError, OutputError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.lease import is_in_use
 from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.parts import Part, Shard, TileList, parse_part
 from axion_stage3.runs.summary import write_reports
+from axion_stage3.storage.locations import Location, ObjectUrl, as_location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,19 +59,19 @@ class MergedRun:
     progress: RunProgress
 
 
-def merge_run(output_dir: AnyPath) -> MergedRun:
+def merge_run(output_dir: AnyPath | ObjectUrl) -> MergedRun:
     """Write the reports of an output folder from all its journals.
 
     Only the configuration of the latest session counts. May be called while runs are writing.
 
     Args:
-        output_dir: The output folder.
+        output_dir: The output folder, or its URL.
 
     Raises:
         InputFolderError: There is no such folder, or no run has written into it.
         OutputError: A journal cannot be read or a report cannot be written.
     """
-    output_dir = Path(output_dir)
+    output_dir = as_location(output_dir)
     index = read_journals(output_dir / RUNS_FOLDER)
     digests = [session.configuration_digest for session in index.sessions]
     known = [digest for digest in digests if digest]
@@ -87,7 +87,7 @@ def merge_run(output_dir: AnyPath) -> MergedRun:
     return MergedRun(summary, progress)
 
 
-def merge_if_last(output_dir: Path, part: Part, configuration_digest: str) -> bool:
+def merge_if_last(output_dir: Location, part: Part, configuration_digest: str) -> bool:
     """Write the reports if a part that has just ended was the last one.
 
     Call it when the part has given its lease back. Of two parts that end at the same time, both
@@ -101,24 +101,52 @@ def merge_if_last(output_dir: Path, part: Part, configuration_digest: str) -> bo
     """
     runs_folder = output_dir / RUNS_FOLDER
     progress = read_progress(runs_folder, configuration_digest)
-    is_last = not is_in_use(runs_folder) if isinstance(part, TileList) else progress.is_complete
+    is_last = (
+        not _is_in_use(runs_folder, configuration_digest)
+        if isinstance(part, TileList)
+        else progress.is_complete
+    )
     if is_last:
         index = read_journals(runs_folder)
         write_reports(output_dir, index, configuration_digest, n_expected=progress.n_inputs)
     return is_last
 
 
-def read_progress(runs_folder: Path, configuration_digest: str) -> RunProgress:
+def _is_in_use(runs_folder: Location, configuration_digest: str) -> bool:
+    """Whether another part is at work; in an object store only its manifest tells."""
+    if not isinstance(runs_folder, ObjectUrl):
+        return is_in_use(runs_folder)
+    return any(
+        manifest.get("state") == "running"
+        for manifest in _manifests(runs_folder)
+        if manifest.get("configuration_digest") == configuration_digest
+    )
+
+
+def _manifests(runs_folder: Location) -> list[Mapping[str, Any]]:
+    """All manifests that can be read.
+
+    Raises:
+        OutputError: The store cannot be asked.
+    """
+    try:
+        found = [read_manifest(path) for path in runs_folder.glob("run-manifest*.json")]
+    except OSError as error:
+        raise OutputError(
+            f"{runs_folder} cannot be listed: {error.strerror or error}.", path=runs_folder
+        ) from error
+    return [manifest for manifest in found if manifest is not None]
+
+
+def read_progress(runs_folder: Location, configuration_digest: str) -> RunProgress:
     """Read how far the shards of one configuration are.
 
     Runs with another number of shards, or without shards, count only if they came last.
     """
-    manifests = [read_manifest(path) for path in runs_folder.glob("run-manifest*.json")]
     begun = [
         (manifest, _part(manifest))
-        for manifest in manifests
-        if manifest is not None
-        and manifest.get("configuration_digest") == configuration_digest
+        for manifest in _manifests(runs_folder)
+        if manifest.get("configuration_digest") == configuration_digest
         and isinstance(manifest.get("session"), int)
         and isinstance(manifest.get("n_inputs"), int)
     ]

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from axion_stage3.errors import OutputError, RunConflictError
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from axion_stage3.runs.fingerprint import RunFingerprint
     from axion_stage3.runs.journal import GrantedPolicy
     from axion_stage3.runs.journal_index import JournalIndex, JournalSession, TileRecord
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 ExistingPolicy = Literal["resume", "skip", "overwrite", "fail"]
@@ -24,6 +25,7 @@ _Policy = Literal["resume", "skip", "overwrite", "fail", "go_on_overwriting"]
 _Verdict = Literal["do", "done", "failed_before", "keep", "kept", "conflict", "left_out"]
 
 _N_NAMES_SHOWN: Final = 3
+_TILE_SUFFIX: Final = ".npz"
 _NOT_THERE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
@@ -65,7 +67,7 @@ def plan_resume(
     pairs: Sequence[TilePair],
     index: JournalIndex,
     fingerprint: RunFingerprint,
-    output_dir: Path,
+    output_dir: Location,
     *,
     existing: ExistingPolicy = "resume",
     retry_failed: bool = False,
@@ -102,7 +104,7 @@ def plan_resume(
     judge = _Judge(
         index,
         fingerprint,
-        str(output_dir),
+        _output_sizes(output_dir),
         policy,
         is_continued=continued is not None,
         only_failed=retry_failed,
@@ -139,7 +141,7 @@ class _Judge:
         self,
         index: JournalIndex,
         fingerprint: RunFingerprint,
-        output_dir: str,
+        output_size: Callable[[str], int | None],
         policy: _Policy,
         *,
         is_continued: bool,
@@ -147,7 +149,7 @@ class _Judge:
     ) -> None:
         self._index = index
         self._fingerprint = fingerprint
-        self._output_dir = output_dir
+        self.output_size = output_size
         self._policy = policy
         self._is_continued = is_continued
         self._only_failed = only_failed
@@ -169,24 +171,6 @@ class _Judge:
         if record is not None and self._is_own(record):
             return self._verdict_on_own(pair, record)
         return self._verdict_on_other(pair)
-
-    def output_size(self, name: str) -> int | None:
-        """Size of the tile's output file, in bytes; None if it is not there.
-
-        Raises:
-            OutputError: The disk does not say: an output that may be there is not replaced.
-        """
-        path = f"{self._output_dir}/{name}"
-        try:
-            return os.stat(path).st_size  # noqa: PTH116 - runs per tile
-        except OSError as error:
-            if error.errno in _NOT_THERE:
-                return None
-            raise OutputError(
-                f"The output {path} cannot be looked at: {error.strerror or error}.",
-                hint="Restore access to the output folder, or choose another --output-dir.",
-                path=path,
-            ) from error
 
     def has_older_output(self, name: str) -> bool:
         """Whether an output of the tile is in the folder or on record."""
@@ -245,6 +229,46 @@ class _Judge:
         return "do" if self._is_continued else "conflict"
 
 
+def _output_sizes(output_dir: Location) -> Callable[[str], int | None]:
+    """What says how large the output file of a tile is, in bytes; None if it is not there.
+
+    In an object store all outputs are listed once: a request per tile would take as long as a tile.
+
+    Raises:
+        OutputError: The store, or later the disk, does not say: an output that may be there is not
+            replaced.
+    """
+    if isinstance(output_dir, ObjectUrl):
+        try:
+            sizes = {
+                entry.name: entry.n_bytes
+                for entry in output_dir.objects()
+                if entry.name.endswith(_TILE_SUFFIX)
+            }
+        except OSError as error:
+            raise _unknown_output(output_dir, error) from error
+        return sizes.get
+
+    def size_on_disk(name: str) -> int | None:
+        path = f"{output_dir}/{name}"
+        try:
+            return os.stat(path).st_size  # noqa: PTH116 - runs per tile
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise _unknown_output(path, error) from error
+
+    return size_on_disk
+
+
+def _unknown_output(place: object, error: OSError) -> OutputError:
+    return OutputError(
+        f"The output {place} cannot be looked at: {error.strerror or error}.",
+        hint="Restore access to the output folder, or choose another --output-dir.",
+        path=place,
+    )
+
+
 def _granted(policy: _Policy) -> GrantedPolicy:
     if policy == "skip":
         return "skip"
@@ -273,7 +297,7 @@ def _continued_policy(index: JournalIndex, fingerprint: RunFingerprint) -> _Poli
 
 
 def _conflict(
-    output_dir: Path, names: Sequence[str], existing: ExistingPolicy, changes: Sequence[str]
+    output_dir: Location, names: Sequence[str], existing: ExistingPolicy, changes: Sequence[str]
 ) -> RunConflictError:
     if existing == "fail":
         why = "and --existing fail refuses to go on when any is there"

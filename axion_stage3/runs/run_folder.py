@@ -20,7 +20,7 @@ from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.summary import SUMMARY_NAME
 from axion_stage3.tiles.georeference import Georeference, read_georeference
 from axion_stage3.tiles.npz_reader import NpzArchive
-from axion_stage3.tiles.pairing import TilePair, find_tiles, name_fault
+from axion_stage3.tiles.pairing import TilePair, find_tiles
 from axion_stage3.tiles.tile_loading import (
     LoadOptions,
     load_optical,
@@ -28,6 +28,7 @@ from axion_stage3.tiles.tile_loading import (
     load_pair,
     load_radar,
 )
+from axion_stage3.tiles.tile_names import name_fault
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

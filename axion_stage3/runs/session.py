@@ -11,13 +11,14 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from axion_stage3.atomic_write import sweep_orphans
 from axion_stage3.errors import AxionError, OutputError
 from axion_stage3.runs.fingerprint import RunFingerprint, changed_fields, hash_names
 from axion_stage3.runs.journal import RUNS_FOLDER, Journal, JournalHeader
-from axion_stage3.runs.journal_index import read_journals
+from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.lease import Lease
 from axion_stage3.runs.manifest import (
     RunManifest,
@@ -27,19 +28,21 @@ from axion_stage3.runs.manifest import (
     utc_now,
     write_manifest,
 )
+from axion_stage3.runs.object_session import OpenSession
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
 from axion_stage3.runs.tile_log import TileLog
+from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from axion_stage3.runs.journal import EndState
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 _EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
@@ -86,14 +89,14 @@ class RunSession:
 
     def __init__(
         self,
-        output_dir: Path,
+        output_dir: Location,
         plan: ResumePlan,
         manifest: RunManifest,
         *,
         tiles: Sequence[str],
         part: Part | None,
         fingerprint: RunFingerprint,
-        lease: Lease,
+        lease: Lease | OpenSession,
         journal: Journal,
         header: JournalHeader,
     ) -> None:
@@ -113,7 +116,7 @@ class RunSession:
     @classmethod
     def open(
         cls,
-        output_dir: Path,
+        output_dir: Location,
         facts: RunFacts,
         pairs: Sequence[TilePair],
         *,
@@ -122,7 +125,8 @@ class RunSession:
     ) -> Self:
         """Take the lease, read the journals, plan, and begin.
 
-        Makes the output folder if it is not there. Tiles that are skipped on request are in the
+        Makes the output folder if it is not there; in an object store there is nothing to make, and
+        no lease to take. Tiles that are skipped on request are in the
         journal when this returns.
 
         Raises:
@@ -130,13 +134,16 @@ class RunSession:
                 there and ``existing`` does not say what to do with them.
             OutputError: The output folder cannot be read or written, or has links that lead out.
         """
-        runs_folder = _make_runs_folder(output_dir)
         tiles = [pair.name for pair in pairs]
-        refuse_links_outward(output_dir, tiles)
+        runs_folder = _prepare(output_dir, tiles)
         inputs_sha256 = hash_names(sorted(tiles))
         fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
         digest = fingerprint.configuration_digest
-        lease = Lease.acquire(runs_folder, configuration_digest=digest, part=facts.part)
+        lease = (
+            OpenSession(runs_folder)
+            if isinstance(runs_folder, ObjectUrl)
+            else Lease.acquire(runs_folder, configuration_digest=digest, part=facts.part)
+        )
         try:
             index = read_journals(runs_folder)
             previous = read_manifest(manifest_path(runs_folder, facts.part))
@@ -150,7 +157,7 @@ class RunSession:
                 changes=_changes(previous, facts),
             )
             # Only a whole run knows that no other is writing: parts leave temporary files alone.
-            if facts.part is None and index.sessions:
+            if isinstance(output_dir, Path) and facts.part is None and index.sessions:
                 sweep_orphans(output_dir)
             header = JournalHeader(
                 session=lease.session,
@@ -188,6 +195,20 @@ class RunSession:
         for pair in pairs if skipped else ():
             if pair.name in skipped:
                 self.record(TileOutcome(pair.name, "skipped", fingerprint=self.fingerprint(pair)))
+        if self._journal.is_buffered and self.plan.replaced:
+            self._note_replaced()
+
+    def _note_replaced(self) -> None:
+        """Note at once that older outputs will be replaced, where a note per tile costs too much.
+
+        Before the first of them is: killed in between, the run would leave records of files that
+        are no longer the same.
+        """
+        for pair in self.plan.to_do:
+            if pair.name in self.plan.replaced:
+                fingerprint = self._fingerprint.of_pair(pair)
+                self._journal.append(TileOutcome(pair.name, "replacing", fingerprint))
+        self._journal.flush()
 
     def fingerprint(self, pair: TilePair) -> str:
         """Fingerprint of a pair, see :meth:`TileLog.fingerprint`."""
@@ -198,9 +219,10 @@ class RunSession:
         self.log.record(outcome)
 
     @property
-    def lease_name(self) -> str:
-        """Name of the file in ``OUTPUT/runs`` that is there as long as this session is."""
-        return self._lease.path.name
+    def sign_name(self) -> str:
+        """Name of a file in ``OUTPUT/runs`` that is there as long as this session is."""
+        lease = self._lease
+        return lease.path.name if isinstance(lease, Lease) else self._manifest_path.name
 
     def check(self) -> None:
         """Make sure that this session still holds the output folder.
@@ -216,7 +238,7 @@ class RunSession:
         Raises:
             OutputError: A journal cannot be read.
         """
-        index = read_journals(self.output_dir / RUNS_FOLDER)
+        index = self._read_journals()
         return build_summary(index, self._fingerprint.configuration_digest, self._tiles)
 
     def write_summary(self) -> dict[str, Any]:
@@ -225,9 +247,13 @@ class RunSession:
         Raises:
             OutputError: A journal cannot be read or a file cannot be written.
         """
-        index = read_journals(self.output_dir / RUNS_FOLDER)
+        index = self._read_journals()
         digest = self._fingerprint.configuration_digest
         return write_reports(self.output_dir, index, digest, self._tiles)
+
+    def _read_journals(self) -> JournalIndex:
+        self._journal.flush()
+        return read_journals(self.output_dir / RUNS_FOLDER)
 
     def close(self, state: EndState, exit_code: int) -> None:
         """Close the journal, write the manifest's end and release the lease.
@@ -268,8 +294,11 @@ class RunSession:
                 self.close("failed", error.exit_code if isinstance(error, AxionError) else 1)
 
 
-def _make_runs_folder(output_dir: Path) -> Path:
+def _prepare(output_dir: Location, tiles: Sequence[str]) -> Location:
+    """Make the folder of the records, where there are folders, and see that no link misleads."""
     runs_folder = output_dir / RUNS_FOLDER
+    if isinstance(output_dir, ObjectUrl) or isinstance(runs_folder, ObjectUrl):
+        return runs_folder
     try:
         runs_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -278,6 +307,7 @@ def _make_runs_folder(output_dir: Path) -> Path:
             hint="Choose another --output-dir, or restore access to this one.",
             path=output_dir,
         ) from error
+    refuse_links_outward(output_dir, tiles)
     return runs_folder
 
 

@@ -7,6 +7,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -24,7 +25,6 @@ from axion_stage3.statistics.tile_statistics import TILE_NAME, tile_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -149,7 +149,7 @@ def read_statistics(folder: RunFolder) -> StatisticsTable:
         InputError: There are none, or the file holds something else.
         OutputError: A journal cannot be read.
     """
-    path = statistics_path(folder.output_dir)
+    path = Path(str(statistics_path(folder.output_dir)))
     if path.is_file():
         try:
             return _from_lines(path) if path.name == STATISTICS_LINES_NAME else _from_list(path)

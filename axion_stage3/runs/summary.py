@@ -18,10 +18,10 @@ from axion_stage3.statistics.accumulators import RunAggregate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
     from axion_stage3.runs.journal_index import JournalIndex
     from axion_stage3.runs.outcome import TileOutcome
+    from axion_stage3.storage.locations import Location
 
 SUMMARY_SCHEMA: Final = 1
 SUMMARY_NAME: Final = "inference_summary.json"
@@ -67,7 +67,7 @@ def build_summary(
 
 
 def write_reports(
-    output_dir: Path,
+    output_dir: Location,
     index: JournalIndex,
     configuration_digest: str,
     tiles: Collection[str] | None = None,
@@ -95,7 +95,7 @@ def write_reports(
     return summary
 
 
-def statistics_path(output_dir: Path) -> Path:
+def statistics_path(output_dir: Location) -> Location:
     """Where the statistics of all tiles stand, in one of the two forms."""
     lines = output_dir / STATISTICS_LINES_NAME
     return lines if lines.is_file() else output_dir / STATISTICS_NAME
@@ -240,11 +240,12 @@ class _Report:
         return record is not None and record.configuration_digest == self._digest
 
     def _processing_time_seconds(self) -> float:
-        longest: dict[int, float] = {}
+        # Without leases, parts that begin together have one number; their leaders differ.
+        longest: dict[tuple[int, str], float] = {}
         for session in self._index.sessions:
             if session.configuration_digest == self._digest:
-                seconds = max(longest.get(session.session, 0.0), session.elapsed_seconds)
-                longest[session.session] = seconds
+                key = session.session, session.leader or session.worker
+                longest[key] = max(longest.get(key, 0.0), session.elapsed_seconds)
         return sum(longest.values())
 
 
@@ -260,7 +261,7 @@ def _failure(outcome: TileOutcome) -> FailedTileRecord:
     )
 
 
-def _remove(outdated: Path) -> None:
+def _remove(outdated: Location) -> None:
     try:
         outdated.unlink(missing_ok=True)
     except OSError as error:

@@ -9,10 +9,10 @@ from axion_stage3.runs.outcome import TileOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
     from axion_stage3.runs.fingerprint import RunFingerprint
     from axion_stage3.runs.journal import Journal
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 
@@ -31,7 +31,7 @@ class TileLog:
         self,
         journal: Journal,
         fingerprint: RunFingerprint,
-        output_dir: Path,
+        output_dir: Location,
         replaced: Collection[str],
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -46,13 +46,14 @@ class TileLog:
 
         If an output of the tile is there or on record, the journal first takes note that it is
         being replaced: killed between the new output and its line, the run would leave a record
-        that describes a file which is no longer the same.
+        that describes a file which is no longer the same. Where lines wait before they are
+        written, the session has noted this of all its tiles when it began.
 
         Raises:
             OutputError: The journal cannot be written.
         """
         fingerprint = self._fingerprint.of_pair(pair)
-        if pair.name in self._replaced:
+        if pair.name in self._replaced and not self._journal.is_buffered:
             self._journal.append(TileOutcome(pair.name, "replacing", fingerprint))
         return fingerprint
 
@@ -84,7 +85,7 @@ class TileLog:
         self._journal.append(outcome)
 
 
-def remove_outputs(output: Path) -> None:
+def remove_outputs(output: Location) -> None:
     """Remove an output tile and the JSON beside it, if they are there.
 
     Raises:

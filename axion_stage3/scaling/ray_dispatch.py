@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.errors import ResourceError, TileCrashError
 from axion_stage3.runs.journal import RUNS_FOLDER
-from axion_stage3.runs.journal_index import JournalIndex
+from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.scaling.ray_access import is_node_alive
 
@@ -180,19 +180,14 @@ class RayDispatch:
 
     def _done_by(self, worker: _Worker, lease: TileLease) -> dict[str, TileOutcome]:
         """What the journal of a lost worker says of a lease."""
-        index = JournalIndex()
-        path = self._session.output_dir / RUNS_FOLDER / self._journal_name(worker)
-        if path.is_file():
-            index.add_journal(path)
+        journal = self._orders.header.led(worker.name).file_name
+        index = read_journals(self._session.output_dir / RUNS_FOLDER, named=journal)
         names = [pair.name for pair in lease.pairs]
         return {
             outcome.tile: outcome
             for outcome in index.outcomes(names)
             if outcome.outcome in ("written", "failed", "invalid")
         }
-
-    def _journal_name(self, worker: _Worker) -> str:
-        return self._orders.header.led(worker.name).file_name
 
     def _give_up(self, pair: TilePair) -> None:
         error = TileCrashError(

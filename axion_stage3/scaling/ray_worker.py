@@ -20,12 +20,11 @@ from axion_stage3.runs.tile_log import TileLog
 from axion_stage3.scaling.ray_access import require_ray
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from axion_stage3.config import InferenceConfig
     from axion_stage3.runs.journal import EndState
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.scaling.leases import TileLease
+    from axion_stage3.storage.locations import Location
 
 _SIGHT_SECONDS: Final = 10.0
 
@@ -39,7 +38,7 @@ class WorkerOrders:
         device: ``cpu`` or ``cuda``.
         checkpoint_sha256: Of the driver's checkpoint.
         header: First line of the driver's journal.
-        lease_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
+        sign_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
         folder: The folder the driver was started in; relative paths begin there.
         n_tiles: Number of pairs in the folders.
     """
@@ -48,7 +47,7 @@ class WorkerOrders:
     device: str
     checkpoint_sha256: str
     header: JournalHeader
-    lease_name: str
+    sign_name: str
     folder: str
     n_tiles: int
 
@@ -108,7 +107,7 @@ class RayWorker:
             os.chdir(orders.folder)
         config = orders.config
         runs_folder = config.output_dir / RUNS_FOLDER
-        _require_sight(runs_folder / orders.lease_name, config)
+        _require_sight(runs_folder / orders.sign_name, config)
         checkpoint = load_checkpoint(config.checkpoint)
         if checkpoint.sha256 != orders.checkpoint_sha256:
             raise CheckpointError(
@@ -143,6 +142,7 @@ class RayWorker:
         error = None
         try:
             self._work.run(lease.pairs, log.fingerprint, report, self._orders.n_tiles)
+            self._journal.flush()  # what the driver counts must outlive this worker
         except AxionError as fault:
             error = fault
         return LeaseReport(tuple(outcomes), time.perf_counter() - began, error)
@@ -161,11 +161,11 @@ def _node() -> str:
     return str(require_ray().get_runtime_context().get_node_id())
 
 
-def _require_sight(lease: Path, config: InferenceConfig) -> None:
+def _require_sight(sign: Location, config: InferenceConfig) -> None:
     """Make sure that this machine sees the folders of the run under the same paths."""
     deadline = time.monotonic() + _SIGHT_SECONDS
     # A network file system may take a while to show what another machine has just made.
-    while not lease.is_file():
+    while not sign.is_file():
         if time.monotonic() > deadline:
             raise OutputError(
                 f"The machine {platform.node()} does not see the output folder "

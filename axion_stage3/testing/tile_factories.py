@@ -122,8 +122,8 @@ def write_pair(
     """
     tile = make_tile(zlib.crc32(name.encode()) if seed is None else seed, height, width)
     pair = TilePair(name, str(folder / "opt_v2" / name), str(folder / "s1" / name))
-    save_bands(pair.opt_v2_path, tile.opt_v2, layout_named(optical_layout, OPTICAL_LAYOUTS))
-    save_bands(pair.s1_path, tile.s1, layout_named(radar_layout, RADAR_LAYOUTS))
+    save_bands(folder / "opt_v2" / name, tile.opt_v2, layout_named(optical_layout, OPTICAL_LAYOUTS))
+    save_bands(folder / "s1" / name, tile.s1, layout_named(radar_layout, RADAR_LAYOUTS))
     if has_truth:
         save_bands(folder / "truth" / name, tile.truth, TRUTH_LAYOUTS[0])
     return pair

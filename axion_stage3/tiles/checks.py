@@ -18,7 +18,7 @@ from axion_stage3.tiles import (
     checks_stripes,
     checks_structure,
 )
-from axion_stage3.tiles.pairing import nearest_names
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

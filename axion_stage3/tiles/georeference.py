@@ -20,10 +20,10 @@ from axion_stage3.errors import TileGeoreferenceError, TileReadError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.npz_reader import NpzArchive
 
 CRS_KEY: Final = "crs"
@@ -152,7 +152,7 @@ def canonical_crs(text: str) -> str:
     return f"EPSG:{int(match[1])}" if match else stripped
 
 
-def read_georeference(archive: NpzArchive, path: Path | None = None) -> Georeference | None:
+def read_georeference(archive: NpzArchive, path: Location | None = None) -> Georeference | None:
     """Read the georeference of an open NPZ.
 
     Args:
@@ -222,7 +222,7 @@ def agree(
     return first
 
 
-def _read_transform(archive: NpzArchive, where: str, path: Path | None) -> list[float]:
+def _read_transform(archive: NpzArchive, where: str, path: Location | None) -> list[float]:
     try:
         stored = archive.read([TRANSFORM_KEY])[TRANSFORM_KEY]
     except TileReadError as error:
@@ -234,7 +234,7 @@ def _read_transform(archive: NpzArchive, where: str, path: Path | None) -> list[
     return [float(value) for value in stored.reshape(-1)]
 
 
-def _unusable(where: str, reason: str, path: Path | None) -> TileGeoreferenceError:
+def _unusable(where: str, reason: str, path: Location | None) -> TileGeoreferenceError:
     return TileGeoreferenceError(
         f"{where} has a georeference that cannot be used: {reason.rstrip('.')}.",
         hint="Store crs as one text (numpy.array('EPSG:32633')) and transform as six float64 "

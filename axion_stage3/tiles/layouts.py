@@ -10,7 +10,8 @@ from axion_stage3.tiles.bands import SENTINEL2_BAND_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
+
+    from axion_stage3.storage.locations import Location
 
 _LISTED_KEYS: Final = 20
 
@@ -64,7 +65,7 @@ def recognise(
     names: Collection[str],
     layouts: Sequence[Layout],
     *,
-    path: Path | None = None,
+    path: Location | None = None,
     tile_name: str | None = None,
 ) -> Layout:
     """Find the layout of a tile from its keys.

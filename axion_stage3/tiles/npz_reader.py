@@ -18,6 +18,7 @@ import numpy as np
 from isal import isal_zlib
 
 from axion_stage3.errors import TileReadError
+from axion_stage3.storage.locations import ObjectUrl
 from axion_stage3.tiles.npy_header import (
     MAX_HEADER_BYTES,
     MalformedHeaderError,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
+
+    from axion_stage3.storage.locations import Location
 
 DEFAULT_BYTE_BUDGET: Final = 2 << 30
 """Most bytes that the arrays of one tile may take: a whole 10 m granule of four float32 bands."""
@@ -80,7 +83,7 @@ class MemberHeader:
 
 
 def read_npz(
-    source: Path | bytes,
+    source: Location | bytes,
     names: Collection[str] | None = None,
     *,
     byte_budget: int = DEFAULT_BYTE_BUDGET,
@@ -88,7 +91,7 @@ def read_npz(
     """Read arrays from an NPZ file.
 
     Args:
-        source: The file, or its content.
+        source: The file or object, or its content.
         names: Keys to read; None reads all.
         byte_budget: Most bytes the arrays may take together.
 
@@ -103,11 +106,11 @@ def read_npz(
         return archive.read(archive.names if names is None else names)
 
 
-def read_headers(source: Path | bytes) -> dict[str, MemberHeader]:
+def read_headers(source: Location | bytes) -> dict[str, MemberHeader]:
     """Read what the arrays of an NPZ file are, without their pixels.
 
     Args:
-        source: The file, or its content.
+        source: The file or object, or its content.
 
     Returns:
         The headers by key, in the order of the file.
@@ -123,7 +126,7 @@ class NpzArchive:
     """An open NPZ file; a context manager.
 
     Args:
-        source: The file, or its content.
+        source: The file or object, or its content.
         byte_budget: Most bytes that arrays read together may take.
 
     Attributes:
@@ -133,11 +136,11 @@ class NpzArchive:
         TileReadError: The file cannot be opened or its directory is damaged.
     """
 
-    def __init__(self, source: Path | bytes, *, byte_budget: int = DEFAULT_BYTE_BUDGET) -> None:
+    def __init__(self, source: Location | bytes, *, byte_budget: int = DEFAULT_BYTE_BUDGET) -> None:
         self._path = None if isinstance(source, bytes) else source
         self._byte_budget = byte_budget
         with self._read_errors():
-            self._source = BytesSource(source) if isinstance(source, bytes) else _File(source)
+            self._source = _open(source)
             try:
                 self._entries = {
                     entry.name.removesuffix(".npy"): entry
@@ -294,6 +297,13 @@ class NpzArchive:
                 hint="Check that the file is there and may be read.",
                 path=self._path,
             ) from error
+
+
+def _open(source: Location | bytes) -> BytesSource | _File:
+    """Open a file; an object is read whole, since a second request would take longer."""
+    if isinstance(source, bytes):
+        return BytesSource(source)
+    return BytesSource(source.read_bytes()) if isinstance(source, ObjectUrl) else _File(source)
 
 
 class _File:

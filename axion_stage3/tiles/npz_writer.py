@@ -24,7 +24,8 @@ from axion_stage3.tiles.zip_directory import DEFLATED, STORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from axion_stage3.storage.locations import Location
 
 _LEVEL: Final = 1
 _RAW_DEFLATE: Final = -15
@@ -49,7 +50,7 @@ class _Member:
 
 
 def write_npz(
-    path: Path,
+    path: Location,
     arrays: Mapping[str, np.ndarray[Any, Any]],
     aliases: Mapping[str, str] | None = None,
 ) -> int:

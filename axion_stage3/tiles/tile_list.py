@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.errors import TileListError
-from axion_stage3.tiles.pairing import nearest_names
+from axion_stage3.storage.locations import is_url
+from axion_stage3.tiles.tile_names import nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import Pairing, TilePair
 
 STANDARD_INPUT: Final = Path("-")
@@ -24,7 +26,7 @@ _SHOWN: Final = 3
 _NEIGHBOURS: Final = 400
 
 
-def read_tile_list(source: Path) -> list[str]:
+def read_tile_list(source: Location) -> list[str]:
     """Read a list of tiles: one name or path a line; empty lines are passed over.
 
     Args:
@@ -57,7 +59,12 @@ def read_tile_list(source: Path) -> list[str]:
 
 
 def select_listed(
-    pairing: Pairing, entries: Sequence[str], *, opt_v2_dir: Path, s1_dir: Path, source: Path
+    pairing: Pairing,
+    entries: Sequence[str],
+    *,
+    opt_v2_dir: Location,
+    s1_dir: Location,
+    source: Location,
 ) -> tuple[TilePair, ...]:
     """Find the pairs that a list names.
 
@@ -94,7 +101,7 @@ def select_listed(
 class _Directory:
     """Finds the tile that an entry means."""
 
-    def __init__(self, pairs: Sequence[TilePair], opt_v2_dir: Path, s1_dir: Path) -> None:
+    def __init__(self, pairs: Sequence[TilePair], opt_v2_dir: Location, s1_dir: Location) -> None:
         self._pairs = pairs
         self._names = {pair.name for pair in pairs}
         self._opt_v2_dir = _folder(opt_v2_dir)
@@ -123,16 +130,19 @@ class _Directory:
         return self._names_by_s1_file.get(path)
 
 
-def _absolute(path: str | Path) -> str:
-    return os.path.abspath(path) if "\0" not in str(path) else ""  # noqa: PTH100 - links are kept
+def _absolute(path: str | Location) -> str:
+    text = str(path)
+    if is_url(text):
+        return text
+    return os.path.abspath(text) if "\0" not in text else ""  # noqa: PTH100 - links are kept
 
 
-def _folder(path: Path) -> str:
+def _folder(path: Location) -> str:
     return os.path.join(_absolute(path), "")  # noqa: PTH118 - with the separator at the end
 
 
 def _unknown(
-    unknown: Sequence[str], n_entries: int, pairing: Pairing, source: Path
+    unknown: Sequence[str], n_entries: int, pairing: Pairing, source: Location
 ) -> TileListError:
     shown = ", ".join(_printable(entry) for entry in unknown[:_SHOWN])
     more = ", ..." if len(unknown) > _SHOWN else ""
@@ -170,5 +180,5 @@ def _printable(entry: str) -> str:
     return entry if entry.isprintable() else repr(entry)[1:-1]
 
 
-def _words(source: Path) -> str:
+def _words(source: Location) -> str:
     return "standard input" if source == STANDARD_INPUT else str(source)

@@ -30,10 +30,10 @@ from axion_stage3.tiles.units import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 USABLE_RANGE: Final = (-999.0, 1e6)
@@ -152,7 +152,7 @@ def load_pair(pair: TilePair, options: LoadOptions = _DEFAULTS) -> LoadedTile:
     return LoadedTile(pair.name, opt_v2.bands, s1.bands, valid_mask, georeference)
 
 
-def load_optical(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
+def load_optical(path: Location, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
     """Load and check one optical tile: an opt_v2 or a truth.
 
     Args:
@@ -168,7 +168,7 @@ def load_optical(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.flo
     return _load_optical(path, options).bands
 
 
-def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
+def load_radar(path: Location, options: LoadOptions = _DEFAULTS) -> NDArray[np.float32]:
     """Load and check one s1 tile.
 
     Args:
@@ -184,7 +184,7 @@ def load_radar(path: Path, options: LoadOptions = _DEFAULTS) -> NDArray[np.float
     return _load_radar(path, options).bands
 
 
-def load_output(path: Path) -> NDArray[np.float32]:
+def load_output(path: Location) -> NDArray[np.float32]:
     """Load one output tile; its units are not questioned.
 
     Args:
@@ -199,7 +199,7 @@ def load_output(path: Path) -> NDArray[np.float32]:
     return _read_bands(path, OUTPUT_LAYOUTS, OPTICAL_BANDS)[0]
 
 
-def _load_optical(path: Path, options: LoadOptions) -> _InputTile:
+def _load_optical(path: Location, options: LoadOptions) -> _InputTile:
     stored, georeference = _read_bands(path, OPTICAL_LAYOUTS, OPTICAL_BANDS)
     opt, is_valid = _usable(stored, OPTICAL_BANDS, options, path)
     if options.opt_offset != 0:
@@ -210,7 +210,7 @@ def _load_optical(path: Path, options: LoadOptions) -> _InputTile:
     return _InputTile(opt, is_valid, georeference)
 
 
-def _load_radar(path: Path, options: LoadOptions) -> _InputTile:
+def _load_radar(path: Location, options: LoadOptions) -> _InputTile:
     stored, georeference = _read_bands(path, RADAR_LAYOUTS, RADAR_BANDS)
     s1, is_valid = _usable(stored, RADAR_BANDS, options, path)
     if options.s1_units == "linear":
@@ -221,7 +221,7 @@ def _load_radar(path: Path, options: LoadOptions) -> _InputTile:
 
 
 def _read_bands(
-    path: Path, layouts: Sequence[Layout], bands: Sequence[str]
+    path: Location, layouts: Sequence[Layout], bands: Sequence[str]
 ) -> tuple[NDArray[np.float32], Georeference | None]:
     """Read the bands as they are stored, as a new array (band, y, x) of float32, and the place."""
     with NpzArchive(path) as archive:
@@ -259,7 +259,7 @@ def _read_bands(
     return result, georeference
 
 
-def _check_stack(stored: NDArray[Any], key: str, bands: Sequence[str], path: Path) -> None:
+def _check_stack(stored: NDArray[Any], key: str, bands: Sequence[str], path: Location) -> None:
     if stored.ndim == 3 and stored.shape[0] == len(bands):
         return
     hint = "Store one array (band, y, x) per tile."
@@ -275,7 +275,7 @@ def _check_stack(stored: NDArray[Any], key: str, bands: Sequence[str], path: Pat
     )
 
 
-def _check_bands(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+def _check_bands(arrays: dict[str, NDArray[Any]], path: Location) -> None:
     shapes = {key: array.shape for key, array in arrays.items()}
     listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
     if any(len(shape) != 2 for shape in shapes.values()):
@@ -293,7 +293,7 @@ def _check_bands(arrays: dict[str, NDArray[Any]], path: Path) -> None:
 
 
 def _usable(
-    stored: NDArray[np.float32], bands: Sequence[str], options: LoadOptions, path: Path
+    stored: NDArray[np.float32], bands: Sequence[str], options: LoadOptions, path: Location
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Fill unusable pixels or refuse them; the mask (y, x) is None if all are usable."""
     lowest, highest = stored.min(), stored.max()
@@ -326,7 +326,9 @@ def _usable(
     return filled, np.logical_and.reduce(is_valid)
 
 
-def _resampled(s1: _InputTile, opt_v2: _InputTile, options: LoadOptions, path: Path) -> _InputTile:
+def _resampled(
+    s1: _InputTile, opt_v2: _InputTile, options: LoadOptions, path: Location
+) -> _InputTile:
     height, width = opt_v2.size
     if not options.resample_s1:
         raise TileShapeError(

@@ -24,9 +24,9 @@ import numpy as np
 from axion_stage3.errors import TileUnitsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+    from axion_stage3.storage.locations import Location
 
 LINEAR_FLOOR: Final = 1e-5
 """Backscatter (linear power) below this is set to it: -50 dB, under the noise of any Sentinel-1
@@ -43,7 +43,7 @@ _MAX_NEGATIVE_LINEAR_SHARE: Final = 0.25
 
 
 def check_reflectance(
-    opt: NDArray[np.floating[Any]], *, opt_scale: float = 1.0, path: Path | None = None
+    opt: NDArray[np.floating[Any]], *, opt_scale: float = 1.0, path: Location | None = None
 ) -> None:
     """Refuse an optical tile whose values cannot be reflectance.
 
@@ -83,7 +83,7 @@ def check_reflectance(
 
 
 def check_backscatter_db(
-    s1: NDArray[np.floating[Any]], *, was_linear: bool = False, path: Path | None = None
+    s1: NDArray[np.floating[Any]], *, was_linear: bool = False, path: Location | None = None
 ) -> None:
     """Refuse a radar tile whose values cannot be backscatter in dB.
 
@@ -119,7 +119,9 @@ def check_backscatter_db(
     )
 
 
-def check_backscatter_linear(s1: NDArray[np.floating[Any]], *, path: Path | None = None) -> None:
+def check_backscatter_linear(
+    s1: NDArray[np.floating[Any]], *, path: Location | None = None
+) -> None:
     """Refuse a radar tile that is announced as linear power but has many negative values.
 
     Args:

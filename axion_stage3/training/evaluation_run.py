@@ -28,9 +28,10 @@ from axion_stage3.training.radar_generator import (
 from axion_stage3.training.surrogate_families import FAMILIES, surrogate_tile, validation_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from axion_stage3.diffusion.checkpoint import Checkpoint
+    from axion_stage3.storage.locations import Location
     from axion_stage3.training.dataset import TrainingTile
     from axion_stage3.training.radar_generator import RadarGenerator
 
@@ -118,7 +119,8 @@ def evaluate_folders(
     if final_dir is not None:
         finals = find_tiles(final_dir)
     if s1_dir is None:
-        opt_v2_paths, s1_paths = find_tiles(opt_v2_dir), {}
+        opt_v2_paths: Mapping[str, Location] = find_tiles(opt_v2_dir)
+        s1_paths: Mapping[str, Location] = {}
     else:
         pairs = find_pairs(opt_v2_dir, Path(s1_dir)).pairs
         opt_v2_paths = {pair.name: pair.opt_v2_path for pair in pairs}

@@ -9,7 +9,7 @@ import pytest
 
 from axion_stage3.cli import infer_report as report
 from axion_stage3.config import InferenceConfig
-from axion_stage3.tiles.pairing import RefusedFile
+from axion_stage3.tiles.folder_listing import RefusedFile
 
 GUIDE_SUMMARY: dict[str, Any] = {
     "total_tiles": 1000,

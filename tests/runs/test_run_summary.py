@@ -167,7 +167,8 @@ def test_processing_time_adds_up_the_sessions(bench: Workbench) -> None:
     for session_number, times in enumerate(((4.0, 2.0), (3.0,)), start=1):
         for worker, seconds in enumerate(times):
             path = bench.root / f"journal-{session_number:06d}-w-{worker}.jsonl"
-            header = JournalHeader(session_number, f"w-{worker}", DIGEST)
+            header = JournalHeader(session_number, "w-0", DIGEST)
+            header = header.led(f"w-{worker}") if worker else header
             Journal(bench.root, header).close("finished")
             name = f"{session_number}{worker}.npz"
             outcome = TileOutcome(name, "written", f"{DIGEST}-{'5' * 16}")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisionError
-from axion_stage3.tiles.pairing import Pairing, find_pairs, find_tiles, name_fault, nearest_names
+from axion_stage3.tiles.pairing import Pairing, find_pairs, find_tiles
+from axion_stage3.tiles.tile_names import name_fault, nearest_names
 
 
 @pytest.fixture

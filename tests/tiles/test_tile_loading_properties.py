@@ -13,8 +13,9 @@ from hypothesis import given, settings
 
 from axion_stage3.errors import TileError
 from axion_stage3.testing.strategies import honest_pairs, spoiled_pairs, tile_names
-from axion_stage3.tiles.pairing import TilePair, find_tiles, name_fault
+from axion_stage3.tiles.pairing import TilePair, find_tiles
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
+from axion_stage3.tiles.tile_names import name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

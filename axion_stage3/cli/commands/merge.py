@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +11,11 @@ from axion_stage3.cli import options
 
 def merge(
     output_dir: Annotated[
-        Path,
+        Any,
         typer.Argument(
-            parser=options.parse_path, metavar="OUTPUT_DIR", help="The output folder of the parts."
+            parser=options.parse_location,
+            metavar="OUTPUT_DIR",
+            help="The output folder of the parts, or its URL.",
         ),
     ],
     quiet: options.Quiet = False,
