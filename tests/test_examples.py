@@ -106,6 +106,22 @@ def test_the_training_configurations_can_work(name: str) -> None:
     assert resolved.config != TrainingConfig()
 
 
+def test_measure_object_storage() -> None:
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    script = EXAMPLES / "cluster" / "measure_object_storage.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--keys", "1500"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "1,500 pairs" in done.stdout
+    assert "'LIST': 4" in done.stdout
+
+
 @pytest.mark.slow
 def test_measure_engines() -> None:
     pytest.importorskip("ray")

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from axion_stage3.cli.options import parse_path
+from axion_stage3.cli.path_values import parse_path
 
 _WHAT: Final = "What is exported"
 _WHERE: Final = "Where it lies"

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from axion_stage3.errors import UsageError
-from axion_stage3.storage import locations
-from axion_stage3.storage.locations import ObjectUrl, require_local
+from axion_stage3.cli.path_values import parse_location, parse_path
 
 _FOLDERS: Final = "Folders and model"
 _TILE_FOLDERS: Final = "Where the tiles are"
@@ -23,39 +21,6 @@ _TILES: Final = "How input tiles are read"
 _OUTPUTS: Final = "What is written"
 _RUN: Final = "How the run goes on"
 CONSOLE_PANEL: Final = "Configuration and console"
-
-
-def parse_path(text: str) -> Path:
-    """Make a path of this machine of an option's value.
-
-    Raises:
-        typer.BadParameter: The value is empty, as an unset shell variable would make it (``Path``
-            would silently take the current folder), or it is a URL.
-    """
-    _refuse_empty(text)
-    try:
-        return require_local(text)
-    except UsageError as error:
-        raise typer.BadParameter(f"{error.message} {error.hint}") from None
-
-
-def parse_location(text: str) -> Path | ObjectUrl:
-    """Make a path or the URL of a folder in an object store of an option's value.
-
-    Raises:
-        typer.BadParameter: The value is empty, or a URL that cannot be used.
-    """
-    _refuse_empty(text)
-    try:
-        return locations.parse_location(text)
-    except UsageError as error:
-        raise typer.BadParameter(f"{error.message} {error.hint}") from None
-
-
-def _refuse_empty(text: str) -> None:
-    if not text.strip():
-        raise typer.BadParameter("the path is empty")
-
 
 Checkpoint = Annotated[
     Any,

@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
-from axion_stage3.diffusion.highpass import BAND_SIGMAS_PX, detail_bands, highpass
+from axion_stage3.diffusion.detail_gains import N_GAINS, weighted_detail
+from axion_stage3.diffusion.highpass import highpass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,9 +47,6 @@ _HALF_OPEN_AT = 0.1
 _FEATURE_LIMIT = 6.0
 _BLOCK_GAIN = 0.5
 _NOISE_FREQUENCIES = 8
-_N_GAINS = 6 * len(BAND_SIGMAS_PX)
-"""Per band of detail: trust in visible and NIR; leak of VV and VH into visible and NIR."""
-
 
 Films: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
 """Gain and shift, (1, width, 1, 1), of each block of the denoiser, by noise level."""
@@ -154,7 +152,7 @@ class Encoder(nn.Module):
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up_fine = _blocks(fine, up_fine)
         self.correction = nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1)
-        self.gains = nn.Conv2d(middle, 1 + _N_GAINS, 3, padding=1)
+        self.gains = nn.Conv2d(middle, 1 + N_GAINS, 3, padding=1)
         self.log_scale = nn.Conv2d(fine, _PACK**2, 3, padding=1)
         self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
         for head in (self.correction, self.gains, self.log_scale):
@@ -313,7 +311,7 @@ class GroundingNetwork(nn.Module):
         gains = gains[..., :height, :width].float()
         doubt = _bounded_exp(gains[:, :1], _LOG_DOUBT_RANGE)
         correction = correction[..., :height, :width].float()
-        correction = correction + _weighted_detail(normalised, gains[:, 1:])
+        correction = correction + weighted_detail(normalised, gains[:, 1:])
         gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
         correction = gate * correction * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
@@ -368,29 +366,6 @@ def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:
     # Bounded by a sigmoid, not a clamp: its slope never vanishes, so a wild step can be undone.
     lowest, highest = log_range
     return (lowest + (highest - lowest) * value.sigmoid()).exp()
-
-
-def _weighted_detail(normalised: Tensor, gains: Tensor) -> Tensor:
-    """Sum the bands of detail of (optical, radar), each times its gain.
-
-    Args:
-        normalised: (B, 6, H, W) optical and radar bands.
-        gains: (B, 24, H, W): for each band of detail trust (visible, NIR) and leak (VV to visible,
-            VH to visible, VV to NIR, VH to NIR).
-
-    Returns:
-        (B, 4, H, W).
-    """
-    with torch.autocast(normalised.device.type, enabled=False):
-        visible = torch.zeros_like(normalised[:, :3])
-        nir = torch.zeros_like(normalised[:, :1])
-        for detail, gain in zip(
-            detail_bands(normalised), gains.chunk(len(BAND_SIGMAS_PX), dim=1), strict=True
-        ):
-            leaks = gain[:, 2:] * detail[:, 4:].repeat(1, 2, 1, 1)
-            visible = visible + gain[:, :1] * detail[:, :3] + leaks[:, :2].sum(1, keepdim=True)
-            nir = nir + gain[:, 1:2] * detail[:, 3:4] + leaks[:, 2:].sum(1, keepdim=True)
-    return torch.cat([visible, nir], dim=1)
 
 
 def _identity(size: int) -> Tensor:

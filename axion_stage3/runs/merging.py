@@ -133,7 +133,9 @@ def _manifests(runs_folder: Location) -> list[Mapping[str, Any]]:
         found = [read_manifest(path) for path in runs_folder.glob("run-manifest*.json")]
     except OSError as error:
         raise OutputError(
-            f"{runs_folder} cannot be listed: {error.strerror or error}.", path=runs_folder
+            f"{runs_folder} cannot be listed: {error.strerror or error}.",
+            hint="Check the folder and its permissions, and run the same command again.",
+            path=runs_folder,
         ) from error
     return [manifest for manifest in found if manifest is not None]
 

@@ -248,4 +248,7 @@ def test_the_whole_command(capsys: pytest.CaptureFixture[str], tiny_checkpoint: 
     written = json.loads(capsys.readouterr().out)
     jsonschema.validate(written, json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert 4e6 < written["yardstick"]["parameters"] < 6e6
-    assert all(goal["is_reached"] is not None for goal in written["goals"])
+    verdicts = {goal["figure"]: goal["is_reached"] for goal in written["goals"]}
+    unmeasured = {figure for figure, is_reached in verdicts.items() if is_reached is None}
+    has_gpu = torch.cuda.is_available()
+    assert unmeasured == (set() if has_gpu else {f for f in verdicts if f.startswith("GPU")})

@@ -18,6 +18,10 @@ WIDTH = 80
 OF_MORE_THAN_ONE_KIND = {
     "--against": "a run to compare with (stats), a network to compare with (benchmark)",
     "--batch-size": "infer can measure it (auto), train cannot",
+    "--checkpoint": "infer takes a URL",
+    "--opt-v2-dir": "infer takes a URL",
+    "--output-dir": "infer and merge take a URL",
+    "--s1-dir": "infer takes a URL",
     "--timesteps": "benchmark takes several",
     "--workers": "on Ray one can leave it open (auto)",
 }
