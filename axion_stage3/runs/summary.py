@@ -98,7 +98,10 @@ def write_reports(
 def statistics_path(output_dir: Location) -> Location:
     """Where the statistics of all tiles stand, in one of the two forms."""
     lines = output_dir / STATISTICS_LINES_NAME
-    return lines if lines.is_file() else output_dir / STATISTICS_NAME
+    try:
+        return lines if lines.is_file() else output_dir / STATISTICS_NAME
+    except OSError:  # the run is over; a folder that cannot be asked must not undo that
+        return output_dir / STATISTICS_NAME
 
 
 @dataclass(frozen=True, slots=True)
