@@ -186,10 +186,12 @@ class Lease:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        if not self._loss:
-            with suppress(OSError):
-                self.path.unlink()
-        _tokens_of_this_process.discard(self._token)
+        try:
+            if not self._loss:
+                with suppress(OSError):
+                    self.path.unlink()
+        finally:  # a file that a Ctrl-C leaves here belongs to nobody any more
+            _tokens_of_this_process.discard(self._token)
 
     def _beat(self) -> None:
         last = time.monotonic()
