@@ -60,21 +60,40 @@ def smooth_field(
     return field / field.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(1e-6)
 
 
+def region_mask(tiles: Tensor, random: torch.Generator) -> Tensor:
+    """Soft-edged random regions for (B, C, H, W): (B, 1, H, W), 0..1, about a third of a tile."""
+    correlation = uniform((tiles.shape[0],), 4.0, 14.0, random)
+    field = smooth_field((tiles.shape[0], 1, *tiles.shape[2:]), correlation, random)
+    return torch.sigmoid(6 * (field - 0.5))
+
+
+def centre_crop(tiles: Tensor, height: int, width: int) -> Tensor:
+    """Cut the middle out of (..., H, W)."""
+    top, left = (tiles.shape[-2] - height) // 2, (tiles.shape[-1] - width) // 2
+    return tiles[..., top : top + height, left : left + width]
+
+
 def warp(tiles: Tensor, displacement_px: Tensor) -> Tensor:
     """Move pixels along a displacement field, bicubic, reflected at the border.
 
     Args:
         tiles: (B, C, H, W).
-        displacement_px: (B, 2, H, W) or (B, 2, 1, 1): where to read, (x, y), relative to each
-            pixel.
+        displacement_px: (B, 2, 1, 1) or (B, 2, h, w): where to read, (x, y), relative to each
+            pixel; a smaller field than the tiles belongs to their middle.
+
+    Returns:
+        (B, C, H, W), or (B, C, h, w) for a field of that size.
     """
-    batch, _, height, width = tiles.shape
+    height, width = tiles.shape[-2:]
     y, x = torch.meshgrid(
         torch.arange(height, device=tiles.device, dtype=torch.float32),
         torch.arange(width, device=tiles.device, dtype=torch.float32),
         indexing="ij",
     )
-    source = torch.stack([x, y])[None] + displacement_px
+    pixels = torch.stack([x, y])
+    if displacement_px.shape[-2:] != (1, 1):
+        pixels = centre_crop(pixels, *displacement_px.shape[-2:])
+    source = pixels + displacement_px
     limits = torch.tensor([width - 1, height - 1], device=tiles.device)[:, None, None]
-    grid = (2 * source / limits - 1).movedim(1, -1).expand(batch, height, width, 2)
+    grid = (2 * source / limits - 1).movedim(1, -1)
     return F.grid_sample(tiles, grid, "bicubic", "reflection", align_corners=True)

@@ -23,6 +23,7 @@ from axion_stage3.training.random_fields import (
     gaussian_blur,
     gaussian_highpass,
     normal,
+    region_mask,
     smooth_field,
     uniform,
     warp,
@@ -59,13 +60,6 @@ def _cutoff_px(strength: Tensor, random: torch.Generator) -> Tensor:
     return 1.5 * 2.0 ** uniform(tuple(strength.shape), 0.0, 3.4, random)
 
 
-def _region_mask(x: Tensor, random: torch.Generator) -> Tensor:
-    """Soft-edged random regions, (B, 1, H, W), 0..1, covering about a third of the tile."""
-    correlation = uniform((x.shape[0],), 4.0, 14.0, random)
-    field = smooth_field((x.shape[0], 1, *x.shape[2:]), correlation, random)
-    return torch.sigmoid(6 * (field - 0.5))
-
-
 def invented_detail(
     x: Tensor, scene: SurrogateScene, strength: Tensor, random: torch.Generator
 ) -> Tensor:
@@ -96,7 +90,7 @@ def replaced_regions(
 ) -> Tensor:
     """Regions from another place, in the colours of this one."""
     offset = (x - scene.donor).mean(dim=(2, 3), keepdim=True)
-    return x + _wide(strength) * _region_mask(x, random) * (scene.donor + offset - x)
+    return x + _wide(strength) * region_mask(x, random) * (scene.donor + offset - x)
 
 
 def over_smoothing(
@@ -117,7 +111,7 @@ def missing_edges(
 ) -> Tensor:
     """Regions whose edges have melted away."""
     blurred = gaussian_blur(x, torch.full_like(strength, 4.0))
-    return x + _wide(strength) * _region_mask(x, random) * (blurred - x)
+    return x + _wide(strength) * region_mask(x, random) * (blurred - x)
 
 
 def moved_edges(
@@ -357,28 +351,6 @@ def training_surrogate(
         if name not in left_out:
             strengths[name] = torch.where(is_on, strength, 0.0)
     return apply_faults(scene, strengths, random)
-
-
-def augment_pair(truth: Tensor, s1: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Vary illumination, haze and radar calibration of true pairs.
-
-    Args:
-        truth: (B, 4, H, W), reflectance.
-        s1: (B, 2, H, W), dB.
-        random: Source of randomness.
-
-    Returns:
-        Varied truth and s1: gain e^(0.12 N), per band e^(0.05 N), a haze offset that falls from
-        blue to NIR, radar 0.6 dB common, 0.4 dB per band, and some extra speckle.
-    """
-    batch = truth.shape[0]
-    gain = torch.exp(0.12 * normal((batch, 1, 1, 1), random))
-    gain = gain * torch.exp(0.05 * normal((batch, 4, 1, 1), random))
-    haze_colour = torch.tensor([0.05, 0.035, 0.02, 0.005], device=truth.device)[:, None, None]
-    haze = haze_colour * uniform((batch, 1, 1, 1), -0.3, 1.0, random)
-    level = 0.6 * normal((batch, 1, 1, 1), random) + 0.4 * normal((batch, 2, 1, 1), random)
-    speckle = uniform((batch, 1, 1, 1), 0.0, 1.0, random) * normal(tuple(s1.shape), random)
-    return (truth * gain + haze).clamp_min(0.0), s1 + level + speckle
 
 
 def scene_of(

@@ -14,8 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from axion_stage3.diffusion.checkpoint import save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.errors import TrainingError
+from axion_stage3.training.augmentation import MARGIN_FACTOR, vary
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
-from axion_stage3.training.stage2_surrogates import augment_pair, scene_of, training_surrogate
+from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import load_state, save_state
 from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
@@ -203,9 +204,9 @@ class Trainer:
         """Crops, varied in light and radar level, with a surrogate (or real) opt_v2."""
         config, random = self.config, self.random
         with torch.no_grad():
-            crops = self.material.tiles.sample(config.batch_size, config.crop_px, random)
-            truth, s1 = augment_pair(crops.truth, crops.s1, random)
-            scene = scene_of(truth, s1, crops.generated, random)
+            crops = self.material.tiles.sample(config.batch_size, 96, random)
+            truth, s1, generated = vary(crops, config.crop_px, random)
+            scene = scene_of(truth, s1, generated, random)
             surrogate = training_surrogate(
                 scene,
                 random,
@@ -216,10 +217,7 @@ class Trainer:
             # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
             is_real = crops.has_opt_v2[:, None, None, None]
             batch = TrainingBatch(
-                truth=torch.where(is_real, crops.truth, truth),
-                mendable=torch.where(is_real, crops.truth, surrogate.mendable),
-                opt_v2=torch.where(is_real, crops.opt_v2, surrogate.opt_v2),
-                s1=torch.where(is_real, crops.s1, s1),
+                truth=truth, mendable=surrogate.mendable, opt_v2=surrogate.opt_v2, s1=s1
             )
         return batch, crops.tile_index
 
