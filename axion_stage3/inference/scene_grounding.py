@@ -10,7 +10,7 @@ overlap, and goes on from there. When all strips are there they become one GeoTI
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,17 +18,15 @@ import numpy as np
 
 import axion_stage3
 from axion_stage3.atomic_write import write_json
-from axion_stage3.errors import TileError, TilePixelsError
+from axion_stage3.errors import InvalidOutputError, OutputError, TileError, TilePixelsError
 from axion_stage3.inference.batch_grounding import BatchDropped
 from axion_stage3.inference.output_checks import check_output
-from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.inference.scene_noise import SceneNoise, WindowNoise
 from axion_stage3.inference.scene_strips import SceneStrips
-from axion_stage3.inference.tile_stages import as_output_error
+from axion_stage3.inference.tile_stages import as_output_error, concerns_one_tile
 from axion_stage3.inference.windows import blend_weights, plan_spans
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, RowWriter
 from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, std_facts
-from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.rasters.raster_source import Window
 from axion_stage3.rasters.raster_tiles import OpenPair, filled, has_data
 from axion_stage3.runs.outcome import TileOutcome
@@ -36,13 +34,16 @@ from axion_stage3.statistics.scene_statistics import SceneStatistics
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.predictor import Predictor
+    from axion_stage3.inference.run_observer import RunObserver
+    from axion_stage3.rasters.raster_pairing import RasterPair
+    from axion_stage3.runs.outcome import Phase
     from axion_stage3.tiles.pairing import TilePair
     from axion_stage3.tiles.tile_loading import LoadOptions
 
@@ -98,7 +99,7 @@ class SceneGrounder:
         self._options = options
         self._output_dir = output_dir
         self._fingerprint = fingerprint
-        self._observer = observer
+        self._observer = _SceneObserver(observer)
 
     def __call__(self, pair: RasterPair) -> TileOutcome:
         """Ground a scene and return what became of it.
@@ -106,6 +107,7 @@ class SceneGrounder:
         Raises:
             BatchDropped: The run is to stop; finished strips stay for the next one.
             OutputError: The output folder cannot be written.
+            Exception: What the observer raised.
         """
         began = time.perf_counter()
         fingerprint = self._fingerprint(pair)
@@ -116,10 +118,17 @@ class SceneGrounder:
                 work.ground(strips)
                 statistics = work.statistics(strips)
                 n_bytes = work.write(strips, self._output_dir / pair.name, statistics)
-        except TileError as error:
-            seconds = time.perf_counter() - began
+        except Exception as error:
+            if isinstance(error, BatchDropped) or error is self._observer.error:
+                raise
+            if not concerns_one_tile(error):
+                raise
             return TileOutcome.of_error(
-                pair.name, error, phase="read", fingerprint=fingerprint, seconds=seconds
+                pair.name,
+                error,
+                phase=_phase_of(error),
+                fingerprint=fingerprint,
+                seconds=time.perf_counter() - began,
             )
         strips.remove()
         return TileOutcome(
@@ -132,6 +141,39 @@ class SceneGrounder:
         )
 
 
+def _phase_of(error: Exception) -> Phase:
+    """Where a scene failed: reading, computing, checking and writing alternate from row to row."""
+    if isinstance(error, InvalidOutputError):
+        return "check"
+    if isinstance(error, OutputError):
+        return "write"
+    return "read" if isinstance(error, TileError) else "compute"
+
+
+class _SceneObserver:
+    """Tells an observer how scenes go on, and keeps what it raises: that is no scene's failure."""
+
+    def __init__(self, observer: RunObserver) -> None:
+        self._observer = observer
+        self.error: Exception | None = None
+
+    def begun(self, name: str, n_windows: int, methods: Mapping[str, str]) -> None:
+        with self._keeping_error():
+            self._observer.scene_begun(name, n_windows, methods)
+
+    def advanced(self, n_windows: int) -> None:
+        with self._keeping_error():
+            self._observer.scene_advanced(n_windows)
+
+    @contextmanager
+    def _keeping_error(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class _Scene:
     """One scene in work."""
 
@@ -141,7 +183,7 @@ class _Scene:
         scene: OpenPair,
         predictor: Predictor,
         options: SceneOptions,
-        observer: RunObserver,
+        observer: _SceneObserver,
     ) -> None:
         self._name = name
         self._scene = scene
@@ -165,8 +207,8 @@ class _Scene:
         """Make all strips that are not there yet."""
         missing = [i for i in range(len(self._rows)) if not strips.has(i)]
         n_windows = len(self._rows) * len(self._columns)
-        self._observer.scene_begun(self._name, n_windows, self._scene.methods)
-        self._observer.scene_advanced((len(self._rows) - len(missing)) * len(self._columns))
+        self._observer.begun(self._name, n_windows, self._scene.methods)
+        self._observer.advanced((len(self._rows) - len(missing)) * len(self._columns))
         carried: NDArray[np.float32] | None = None
         carried_to = -1
         for number in missing:
@@ -192,7 +234,7 @@ class _Scene:
             window = Window(rows.start, rows.stop, columns.start, columns.stop)
             result[:, :, columns.start : columns.stop] += self._predict(window) * weight
             if is_new:
-                self._observer.scene_advanced(1)
+                self._observer.advanced(1)
         result *= self._row_weights[number][:, np.newaxis]
         return result
 
@@ -260,11 +302,6 @@ class _Scene:
         return path.stat().st_size
 
 
-def scenes_of(pairs: Sequence[TilePair]) -> list[RasterPair]:
-    """The pairs that are scenes, in their order."""
-    return [pair for pair in pairs if isinstance(pair, RasterPair) and pair.is_scene]
-
-
 def ground_scenes(
     pairs: Sequence[RasterPair],
     predictor: Predictor,
@@ -272,7 +309,7 @@ def ground_scenes(
     load: LoadOptions,
     fingerprint: Callable[[TilePair], str],
     report: Callable[[TileOutcome], None],
-    observer: RunObserver | None = None,
+    observer: RunObserver,
 ) -> None:
     """Ground scenes one after the other, until all are done or the run is to stop.
 
@@ -288,6 +325,14 @@ def ground_scenes(
     Raises:
         OutputError: The output folder cannot be written.
     """
+    if not pairs:
+        return
+    assert not isinstance(config.output_dir, ObjectUrl), "scenes are paired on disks only"
+    if config.save_intermediate or config.indices:
+        observer.warned(
+            "--save-intermediate and --indices do nothing for whole scenes:"
+            " their inputs are rasters already, and `export --indices` adds bands."
+        )
     options = SceneOptions(
         load=load,
         timesteps=config.timesteps,
@@ -303,14 +348,6 @@ def ground_scenes(
             "AXION_SAMPLES": str(config.samples),
         },
     )
-    observer = observer or RunObserver()
-    if pairs and (config.save_intermediate or config.indices):
-        observer.warned(
-            "--save-intermediate and --indices do nothing for whole scenes:"
-            " their inputs are rasters already, and `export --indices` adds bands."
-        )
-    if not pairs or isinstance(config.output_dir, ObjectUrl):
-        return  # rasters are not taken for pairs where no file can grow
     grounder = SceneGrounder(predictor, options, config.output_dir, fingerprint, observer)
     with suppress(BatchDropped):
         for pair in pairs:

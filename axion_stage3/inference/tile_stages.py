@@ -165,7 +165,7 @@ class TileWriter:
             statistics = self._checked_statistics(grounded)
             output_bytes = self._write(grounded, statistics)
         except Exception as error:
-            if isinstance(error, OutputError) and error.errno not in _ERRNO_OF_ONE_TILE:
+            if not concerns_one_tile(error):
                 raise
             phase: Phase = "check" if isinstance(error, InvalidOutputError) else "write"
             return TileOutcome.of_error(
@@ -234,6 +234,11 @@ class TileWriter:
         if folder != self._output_dir and not folder.is_dir():
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
+
+
+def concerns_one_tile(error: Exception) -> bool:
+    """Whether a failure is that of one tile alone, so that the run goes on with the others."""
+    return not isinstance(error, OutputError) or error.errno in _ERRNO_OF_ONE_TILE
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.memory_reuse import give_freed_memory_back
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
-from axion_stage3.inference.scene_grounding import ground_scenes, scenes_of
+from axion_stage3.inference.run_observer import RunObserver
+from axion_stage3.inference.scene_grounding import ground_scenes
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
+from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.diffusion.checkpoint import Checkpoint
-    from axion_stage3.inference.run_observer import RunObserver
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
 
@@ -115,13 +116,23 @@ class TileWork:
         Raises:
             OutputError: The output folder cannot be written.
         """
-        scenes = scenes_of(pairs)
-        if scenes:
-            pairs = [pair for pair in pairs if pair not in scenes]
-        if pairs:
-            self._run_tiles(pairs, fingerprint, report, n_tiles)
+        scenes: list[RasterPair] = []
+        tiles: list[TilePair] = []
+        for pair in pairs:
+            if isinstance(pair, RasterPair) and pair.is_scene:
+                scenes.append(pair)
+            else:
+                tiles.append(pair)
+        if tiles:
+            self._run_tiles(tiles, fingerprint, report, n_tiles)
         ground_scenes(
-            scenes, self._predictor, self._config, self._load_options, fingerprint, report, observer
+            scenes,
+            self._predictor,
+            self._config,
+            self._load_options,
+            fingerprint,
+            report,
+            observer or RunObserver(),
         )
 
     def _run_tiles(

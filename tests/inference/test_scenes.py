@@ -16,18 +16,21 @@ import rasterio
 from inference_workbench import Watcher, lively_network
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.errors import OutputError
 from axion_stage3.inference.batch_grounding import BatchDropped
 from axion_stage3.inference.grounding_run import run_inference
-from axion_stage3.inference.predictor import Predictor
+from axion_stage3.inference.predictor import Prediction, Predictor
 from axion_stage3.inference.scene_noise import SceneNoise
 from axion_stage3.rasters.raster_source import Window
 from axion_stage3.statistics.tile_statistics import tile_statistics
 from axion_stage3.testing.tile_factories import make_tile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from axion_stage3.inference.grounding_run import RunResult
+    from axion_stage3.runs.summary import FailedTileRecord
 
 HEIGHT, WIDTH = 440, 680
 PLACE = rasterio.Affine(10, 0, 344400, 0, -10, 5294400)
@@ -255,6 +258,93 @@ def test_a_scene_whose_radar_is_on_another_grid_needs_the_option(
         assert "bilinear, in linear power" in dataset.tags()["AXION_S1_GRID"]
     manifest = json.loads((tmp_path / "out2" / "runs" / "run-manifest.json").read_text())
     assert "bilinear, in linear power" in json.dumps(manifest["methods"])
+
+
+@pytest.fixture
+def two_scenes(scenes: Path, tmp_path: Path) -> Path:
+    """opt/ and s1/ with the scene twice: ``a.tif``, which comes first, and ``scene.tif``."""
+    for kind in ("opt", "s1"):
+        (tmp_path / kind).mkdir()
+        for name in ("a.tif", "scene.tif"):
+            (tmp_path / kind / name).write_bytes((scenes / kind / "scene.tif").read_bytes())
+    (tmp_path / "c.pt").write_bytes((scenes / "c.pt").read_bytes())
+    return tmp_path
+
+
+def failure_of_first(two_scenes: Path) -> FailedTileRecord:
+    """Ground both, of which the first must fail and the second must not."""
+    result = run(two_scenes, two_scenes / "out")
+    assert result.exit_code == 3
+    assert [failed.tile_name for failed in result.failed_tiles] == ["a.tif"]
+    assert (two_scenes / "out" / "scene.tif").is_file()
+    assert not (two_scenes / "out" / "a.tif").exists()
+    return result.failed_tiles[0]
+
+
+@pytest.mark.parametrize("kind", ["opt", "s1"])
+def test_a_scene_that_is_cut_short_stops_no_other(two_scenes: Path, kind: str) -> None:
+    damaged = two_scenes / kind / "a.tif"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) // 2])
+
+    failed = failure_of_first(two_scenes)
+
+    assert (failed.outcome, failed.phase, failed.error_code) == ("failed", "read", "AX-E411")
+    assert f"/{kind}/a.tif" in failed.reason
+
+
+def change_first(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Prediction], Prediction]
+) -> None:
+    """Change what the network says of the first window that it is asked about."""
+    original = Predictor.predict_window
+    waiting = [change]
+
+    def changed(self: Predictor, *arguments: Any, **options: Any) -> Prediction:
+        prediction = original(self, *arguments, **options)
+        return waiting.pop()(prediction) if waiting else prediction
+
+    monkeypatch.setattr(Predictor, "predict_window", changed)
+
+
+def test_a_scene_that_the_network_cannot_take_stops_no_other(
+    two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory_runs_out(_: Prediction) -> Prediction:
+        raise RuntimeError("can't allocate memory: 1 GB")
+
+    change_first(monkeypatch, memory_runs_out)
+    failed = failure_of_first(two_scenes)
+
+    assert (failed.outcome, failed.phase) == ("failed", "compute")
+    assert "can't allocate memory" in failed.reason
+
+
+def test_a_scene_that_fails_the_validation_is_invalid(
+    two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_first(monkeypatch, lambda prediction: Prediction(prediction.opt_final + 1000))
+    failed = failure_of_first(two_scenes)
+
+    assert (failed.outcome, failed.phase, failed.error_code) == ("invalid", "check", "AX-E420")
+
+
+def test_an_output_folder_that_takes_no_strips_stops_the_run(scenes: Path, tmp_path: Path) -> None:
+    runs_folder = tmp_path / "out" / "runs"
+    runs_folder.mkdir(parents=True)
+    (runs_folder / "scene-strips").write_text("a file where the folder should be")
+
+    with pytest.raises(OutputError, match="scene-strips"):
+        run(scenes, tmp_path / "out")
+
+
+def test_what_an_observer_raises_is_no_failure_of_the_scene(scenes: Path, tmp_path: Path) -> None:
+    class Broken(Watcher):
+        def scene_advanced(self, n_windows: int) -> None:
+            raise ValueError("the observer is broken")
+
+    with pytest.raises(ValueError, match="the observer is broken"):
+        run(scenes, tmp_path / "out", observer=Broken())
 
 
 def test_small_rasters_beside_a_scene_become_tiles(scenes: Path, tmp_path: Path) -> None:
