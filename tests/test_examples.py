@@ -67,6 +67,15 @@ def test_measure_planning(
     assert "resume check seconds" in said
 
 
+def test_measure_planning_needs_a_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["measure", "--folder", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(EXAMPLES / "cluster" / "measure_planning.py"))["main"]()
+    assert f"{tmp_path}/nowhere is no folder that can be written" in capsys.readouterr().err
+
+
 def test_draw_first_run(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     script = runpy.run_path(str(EXAMPLES / "draw_first_run.py"))

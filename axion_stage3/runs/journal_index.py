@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
     from axion_stage3.storage.locations import Location
 
-JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
-MAX_LINE_BYTES: Final = 1 << 20
+_log: Final = logging.getLogger(__name__)
+
+_JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
+_MAX_LINE_BYTES: Final = 1 << 20
 
 # outcome, session, configuration digest, input digest, output bytes, file, offset, line length
 _ROW: Final = struct.Struct("<BI8s8sqIQI")
@@ -151,12 +154,13 @@ class JournalIndex:
             RunConflictError: A newer version of axion-stage3 wrote the file.
             OutputError: The file cannot be read.
         """
-        match = JOURNAL_NAME.fullmatch(path.name)
+        match = _JOURNAL_NAME.fullmatch(path.name)
         assert match is not None, path
         session = JournalSession(int(match[1]), match[2])
         self.sessions.append(session)
         self._paths.append(path)
         mark = None if only is None else tile_mark(only)
+        n_unreadable_before = self.n_unreadable_lines
         for offset, line in _lines(path):
             if mark is not None and line.startswith(_TILE_LINE) and not line.startswith(mark):
                 continue
@@ -170,6 +174,14 @@ class JournalIndex:
                 self._add_tile(document, session, offset, len(line))
             else:
                 _add_facts(session, document, path)
+        _log.debug(
+            "%s: session %d of %s, %s; %d lines cannot be read",
+            path.name,
+            session.session,
+            session.worker,
+            session.closed or "not closed",
+            self.n_unreadable_lines - n_unreadable_before,
+        )
 
     def _add_written(
         self, written: WrittenTile, session: JournalSession, offset: int, length: int
@@ -261,7 +273,7 @@ def journal_paths(runs_folder: Path) -> list[tuple[int, Path]]:
         return []
     except OSError as error:
         raise _reading_error(runs_folder, error) from error
-    matches = [(JOURNAL_NAME.fullmatch(path.name), path) for path in paths]
+    matches = [(_JOURNAL_NAME.fullmatch(path.name), path) for path in paths]
     return [(int(match[1]), path) for match, path in matches if match is not None]
 
 
@@ -270,7 +282,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     offset = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(MAX_LINE_BYTES):
+            while line := file.readline(_MAX_LINE_BYTES):
                 yield offset, line
                 offset += len(line)
     except OSError as error:

@@ -119,6 +119,8 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
+    if not os.access(options.folder, os.W_OK | os.X_OK) or not options.folder.is_dir():
+        parser.error(f"--folder {options.folder} is no folder that can be written; make it first")
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     for n_pairs in options.pairs:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="planning-") as name:
