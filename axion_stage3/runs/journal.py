@@ -23,14 +23,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from axion_stage3.errors import OutputError
+from axion_stage3.runs.journal_lines import encode_line, encode_outcome
 from axion_stage3.runs.journal_segments import SegmentWriter
-from axion_stage3.runs.outcome import TileOutcome, encode_line, encode_outcome
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.storage.locations import Location
 
 RUNS_FOLDER: Final = "runs"

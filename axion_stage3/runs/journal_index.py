@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal import JOURNAL_SCHEMA, EndState, GrantedPolicy
-from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
-from axion_stage3.runs.outcome import (
-    OUTCOME_NAMES,
-    OutcomeName,
-    TileOutcome,
+from axion_stage3.runs.journal_lines import (
     WrittenTile,
     decode_head,
     decode_line,
@@ -23,6 +19,8 @@ from axion_stage3.runs.outcome import (
     decode_written,
     tile_mark,
 )
+from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
+from axion_stage3.runs.outcome import OUTCOME_NAMES, OutcomeName, TileOutcome
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from pathlib import Path
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import TileOutcome, encode_outcome
+from axion_stage3.runs.journal_lines import encode_outcome
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 from axion_stage3.runs.resume import plan_resume
 from axion_stage3.statistics.tile_statistics import tile_statistics

@@ -18,7 +18,8 @@ from axion_stage3.errors import (
 from axion_stage3.runs import journal as journal_module
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import MAX_MESSAGE_LENGTH, TileOutcome, encode_line
+from axion_stage3.runs.journal_lines import encode_line
+from axion_stage3.runs.outcome import MAX_MESSAGE_LENGTH, TileOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path

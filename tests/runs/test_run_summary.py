@@ -12,7 +12,8 @@ from axion_stage3.runs import summary as summary_module
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
-from axion_stage3.runs.outcome import TileOutcome, encode_outcome
+from axion_stage3.runs.journal_lines import encode_outcome
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 from axion_stage3.runs.summary import build_summary, write_reports
 
