@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,17 +22,17 @@ from axion_stage3.atomic_write import write_json
 from axion_stage3.errors import InvalidOutputError, OutputError, TileError, TilePixelsError
 from axion_stage3.inference.batch_grounding import BatchDropped
 from axion_stage3.inference.output_checks import check_output
-from axion_stage3.inference.scene_noise import SceneNoise, WindowNoise
+from axion_stage3.inference.scene_noise import SceneNoise
 from axion_stage3.inference.scene_strips import SceneStrips
 from axion_stage3.inference.tile_stages import as_output_error, concerns_one_tile
 from axion_stage3.inference.windows import blend_weights, plan_spans
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, RowWriter
 from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, std_facts
-from axion_stage3.rasters.raster_source import Window
 from axion_stage3.rasters.raster_tiles import OpenPair, filled, has_data
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.statistics.scene_statistics import SceneStatistics
 from axion_stage3.storage.locations import ObjectUrl
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -246,7 +247,7 @@ class _Scene:
         prediction = self._predictor.predict_window(
             opt_v2[np.newaxis],
             s1[np.newaxis],
-            WindowNoise(self._noise, window),
+            partial(self._noise.cut, window),
             timesteps=self._options.timesteps,
             sampler=self._options.sampler,
             samples=self._options.samples,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,27 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A rectangle of a raster: rows and columns from a first one to before a last one.
-
-    Attributes:
-        top: First row.
-        bottom: The row after the last one.
-        left: First column.
-        right: The column after the last one.
-    """
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, in pixels."""
-        return self.bottom - self.top, self.right - self.left
+    from axion_stage3.tiles.window import Window
 
 
 class RasterSource:

@@ -11,12 +11,13 @@ import numpy as np
 from axion_stage3.errors import TileError, TilePixelsError, TileShapeError
 from axion_stage3.rasters.product_units import optical_scaling, radar_units
 from axion_stage3.rasters.radar_on_grid import RadarOnGrid
-from axion_stage3.rasters.raster_source import RasterSource, Window
+from axion_stage3.rasters.raster_source import RasterSource
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
 from axion_stage3.tiles.georeference import agree
 from axion_stage3.tiles.pixel_filling import fill_from_neighbours
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions
 from axion_stage3.tiles.units import check_backscatter_db, check_reflectance
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -21,9 +21,9 @@ from axion_stage3.inference.batch_grounding import BatchDropped
 from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.predictor import Prediction, Predictor
 from axion_stage3.inference.scene_noise import SceneNoise
-from axion_stage3.rasters.raster_source import Window
 from axion_stage3.statistics.tile_statistics import tile_statistics
 from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
