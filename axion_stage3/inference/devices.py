@@ -12,8 +12,9 @@ from axion_stage3.errors import ResourceError, UsageError
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _N_CUDA_WORKERS: Final = 2
+_MAX_REASON_LENGTH: Final = 200
 _MOST_CPU_WORKERS: Final = 8
-_WORDS_OF_MEMORY_THAT_RAN_OUT: Final = (
+_OUT_OF_MEMORY_TEXTS: Final = (
     "can't allocate memory",  # the CPU allocator of torch
     "could not create a primitive",  # oneDNN, whose convolutions run on the CPU
     "could not execute a primitive",
@@ -122,5 +123,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that device or main memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
-        and any(words in str(error) for words in _WORDS_OF_MEMORY_THAT_RAN_OUT)
+        and any(words in str(error) for words in _OUT_OF_MEMORY_TEXTS)
     )
+
+
+def brief_reason(error: BaseException) -> str:
+    """Kind and first line of an error of torch, whose messages often fill a screen."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:_MAX_REASON_LENGTH]}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from axion_stage3.config import InferenceConfig
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 _SAMPLED_PAIRS: Final = 200
@@ -27,10 +28,10 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     Returns:
         A warning if the disk will probably fill up, None otherwise.
     """
-    if isinstance(config.output_dir, ObjectUrl):
+    free_bytes = free_space(config.output_dir)
+    if free_bytes is None:
         return None
     try:
-        free_bytes = shutil.disk_usage(config.output_dir).free
         wanted_bytes = estimate_output_bytes(pairs, config)
     except OSError:
         return None
@@ -41,6 +42,18 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
         f"{free_bytes / 2**30:.1f} GiB free. If the disk fills up, the run stops; free some space "
         "and start it again, and it goes on."
     )
+
+
+def free_space(folder: Location) -> int | None:
+    """Free space where a folder is or will be, in bytes; None if it is not known, as in stores."""
+    if isinstance(folder, ObjectUrl):
+        return None
+    for existing in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(existing).free
+        except OSError:
+            continue
+    return None
 
 
 def estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:

@@ -201,7 +201,7 @@ class RayDispatch:
             phase="compute",
             fingerprint=self._session.fingerprint(pair),
         )
-        self._session.log.give_up(outcome)
+        self._session.give_up(outcome)
         self._count(outcome)
 
     def _halt(self) -> None:
