@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.storage.locations import ObjectUrl
@@ -31,10 +32,7 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     free_bytes = free_space(config.output_dir)
     if free_bytes is None:
         return None
-    try:
-        wanted_bytes = estimate_output_bytes(pairs, config)
-    except OSError:
-        return None
+    wanted_bytes = estimate_output_bytes(pairs, config)
     if wanted_bytes <= free_bytes:
         return None
     return (
@@ -59,15 +57,18 @@ def free_space(folder: Location) -> int | None:
 def estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
     """Guess from the inputs' sizes: opt_final is written under two keys, all else once.
 
-    Raises:
-        OSError: An input cannot be found any more.
+    Inputs that cannot be found any more say nothing.
     """
     sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
     n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
-    sizes = [_input_bytes(pair) for pair in sample]
+    sizes = [size for pair in sample if (size := _input_bytes(pair)) is not None]
     return n_copies * len(pairs) * sum(sizes) // max(1, len(sizes))
 
 
-def _input_bytes(pair: TilePair) -> int:
+def _input_bytes(pair: TilePair) -> int | None:
     listed = pair.opt_v2_version.partition(":")[0]
-    return int(listed) if listed else os.stat(pair.opt_v2_file).st_size  # noqa: PTH116
+    if listed:
+        return int(listed)
+    with suppress(OSError):
+        return os.stat(pair.opt_v2_file).st_size  # noqa: PTH116 - runs before every run
+    return None

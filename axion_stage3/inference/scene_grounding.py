@@ -24,7 +24,11 @@ from axion_stage3.inference.batch_grounding import BatchDropped
 from axion_stage3.inference.output_checks import check_output
 from axion_stage3.inference.scene_noise import SceneNoise
 from axion_stage3.inference.scene_strips import SceneStrips
-from axion_stage3.inference.tile_stages import as_output_error, concerns_one_tile
+from axion_stage3.inference.tile_stages import (
+    as_output_error,
+    concerns_one_tile,
+    make_folders_below,
+)
 from axion_stage3.inference.windows import blend_weights, plan_spans
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, RowWriter
 from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, std_facts
@@ -118,7 +122,7 @@ class SceneGrounder:
                 strips = SceneStrips(self._output_dir, pair.name, fingerprint)
                 work.ground(strips)
                 statistics = work.statistics(strips)
-                n_bytes = work.write(strips, self._output_dir / pair.name, statistics)
+                n_bytes = work.write(strips, self._output_dir, statistics)
         except Exception as error:
             if isinstance(error, BatchDropped) or error is self._observer.error:
                 raise
@@ -282,8 +286,11 @@ class _Scene:
             )
         return merged.describe(self._name)
 
-    def write(self, strips: SceneStrips, path: Path, statistics: dict[str, float | str]) -> int:
+    def write(
+        self, strips: SceneStrips, output_dir: Path, statistics: dict[str, float | str]
+    ) -> int:
         """Join the strips into the GeoTIFF; returns its size in bytes."""
+        path = output_dir / self._name
         facts = OPTICAL_FACTS if self._n_bands == 4 else (*OPTICAL_FACTS, *std_facts())
         methods = {f"AXION_{key.upper()}": text for key, text in self._scene.methods.items()}
         tags = {
@@ -291,10 +298,13 @@ class _Scene:
             **self._options.tags,
             **methods,
         }
+        statistics_path = path.with_suffix(".json")
         with as_output_error(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders_below(output_dir, path.parent)
+            if not self._options.has_statistics:
+                statistics_path.unlink(missing_ok=True)  # it would describe an older output
         if self._options.has_statistics:
-            write_json(path.with_suffix(".json"), statistics)
+            write_json(statistics_path, statistics)
         style = GeotiffStyle(is_cog=False, tags=tags)
         place = self._scene.georeference
         with RowWriter(path, facts, self._scene.size, place, style) as writer:

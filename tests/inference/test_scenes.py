@@ -338,6 +338,25 @@ def test_an_output_folder_that_takes_no_strips_stops_the_run(scenes: Path, tmp_p
         run(scenes, tmp_path / "out")
 
 
+def test_statistics_of_an_older_scene_do_not_stay_beside_a_new_one(
+    scenes: Path, tmp_path: Path
+) -> None:
+    run(scenes, tmp_path / "out")
+    assert (tmp_path / "out" / "scene.json").is_file()
+    run(scenes, tmp_path / "out", statistics=False, existing="overwrite", seed=1)
+    assert not (tmp_path / "out" / "scene.json").exists()
+
+
+def test_an_output_folder_that_vanishes_is_not_made_again(two_scenes: Path) -> None:
+    output, elsewhere = two_scenes / "out", two_scenes / "elsewhere"
+    with pytest.raises(OutputError, match="No such file or directory"):
+        run(two_scenes, output, observer=Watcher(lambda _: output.rename(elsewhere)))
+    assert not output.exists()
+    assert (elsewhere / "a.tif").is_file()
+    elsewhere.rename(output)
+    assert run(two_scenes, output).summary["processed"] == 2
+
+
 def test_what_an_observer_raises_is_no_failure_of_the_scene(scenes: Path, tmp_path: Path) -> None:
     class Broken(Watcher):
         def scene_advanced(self, n_windows: int) -> None:
