@@ -14,6 +14,7 @@ from axion_stage3 import __version__
 from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
 from axion_stage3.runs.fingerprint import RESULT_FIELDS, RunFingerprint
 from axion_stage3.runs.journal_index import read_journals
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 
 if TYPE_CHECKING:
@@ -206,7 +207,14 @@ def test_links_inside_the_output_folder_and_to_it_are_fine(bench: Workbench) -> 
     (bench.root / "disk" / "real").mkdir(parents=True)
     bench.output_dir.symlink_to(bench.root / "disk")
     (bench.output_dir / "sub").symlink_to(bench.output_dir / "real")
-    bench.open(pairs=pairs).close("finished", 0)
+    with bench.open(pairs=pairs) as session:
+        session.record(
+            TileOutcome(pairs[0].name, "written", session.fingerprint(pairs[0]), output_bytes=5)
+        )
+        bench.output(pairs[0]).write_bytes(b"tile!")
+    assert (bench.root / "disk" / "real" / "tile_007.npz").read_bytes() == b"tile!"
+    with bench.open(pairs=pairs) as session:
+        assert session.plan.n_done == 1
 
 
 def test_every_result_field_changes_the_fingerprint() -> None:
