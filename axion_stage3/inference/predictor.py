@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "Tensor | NDArray[np.floating[Any]]"
 
-COMFORTABLE_PX: Final = 512
+DEFAULT_WINDOW_PX: Final = 512
 """Tiles with a longer side than this are grounded in windows of this size."""
 
 _GROUND_BATCH_PX: Final = 2**20
@@ -137,7 +137,7 @@ class Predictor:
         sampler: str = "2m",
         seed: int = 0,
         samples: int = 1,
-        window_px: int = COMFORTABLE_PX,
+        window_px: int = DEFAULT_WINDOW_PX,
         is_measured: bool = False,
         is_scored: bool = False,
     ) -> Prediction:

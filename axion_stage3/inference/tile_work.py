@@ -10,7 +10,7 @@ from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.memory_reuse import give_freed_memory_back
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
-from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
+from axion_stage3.inference.predictor import DEFAULT_WINDOW_PX, Predictor
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.inference.scene_grounding import ground_scenes
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
 
-_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 16 * COMFORTABLE_PX**2}
+_BATCH_PX: Final = {"cpu": DEFAULT_WINDOW_PX**2, "cuda": 16 * DEFAULT_WINDOW_PX**2}
 """Most pixels in a batch of several tiles. On the CPU a signal must be obeyed within seconds, and a
 batch in flight is only dropped between two calls of the network."""
 _QUEUED_BATCHES: Final = 4
@@ -68,7 +68,7 @@ class TileWork:
             on_note=on_note,
             before_call=self._drop_if_stopped,
         )
-        self._batch_px = _BATCH_PX.get(device.type, COMFORTABLE_PX**2)
+        self._batch_px = _BATCH_PX.get(device.type, DEFAULT_WINDOW_PX**2)
         self._sizes = BatchSizes(config.batch_size, self._batch_px)
         predict = partial(
             self._predictor.predict,

@@ -34,7 +34,7 @@ from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
-from axion_stage3.runs.tile_log import TileLog
+from axion_stage3.runs.tile_recorder import TileRecorder
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RunSession:
         self._lease = lease
         self._journal = journal
         self._is_closed = False
-        self._log = TileLog(journal, fingerprint, output_dir, plan.replaced, lease.check)
+        self._recorder = TileRecorder(journal, fingerprint, output_dir, plan.replaced, lease.check)
 
     @classmethod
     def open(
@@ -210,19 +210,19 @@ class RunSession:
         self._journal.flush()
 
     def fingerprint(self, pair: TilePair) -> str:
-        """Fingerprint of a pair, see :meth:`TileLog.fingerprint`."""
-        return self._log.fingerprint(pair)
+        """Fingerprint of a pair, see :meth:`TileRecorder.fingerprint`."""
+        return self._recorder.fingerprint(pair)
 
     def record(self, outcome: TileOutcome) -> None:
-        """Add an outcome to the journal, see :meth:`TileLog.record`."""
-        self._log.record(outcome)
+        """Add an outcome to the journal, see :meth:`TileRecorder.record`."""
+        self._recorder.record(outcome)
 
     def give_up(self, outcome: TileOutcome) -> None:
-        """Record that a tile's worker died with it, see :meth:`TileLog.give_up`."""
-        self._log.give_up(outcome)
+        """Record that a tile's worker died with it, see :meth:`TileRecorder.give_up`."""
+        self._recorder.give_up(outcome)
 
     @property
-    def sign_name(self) -> str:
+    def marker_name(self) -> str:
         """Name of a file in ``OUTPUT/runs`` that is there as long as this session is."""
         lease = self._lease
         return lease.path.name if isinstance(lease, Lease) else self._manifest_path.name

@@ -115,6 +115,28 @@ def test_a_session_that_lost_its_lease_records_nothing(bench: Workbench) -> None
     kill(session)
 
 
+def test_a_tile_that_is_given_up_leaves_nothing_that_nobody_vouches_for(bench: Workbench) -> None:
+    pair = bench.pairs[0]
+    with bench.open() as session:
+        bench.write(session, pair)  # by a worker that died before it could write its line
+        bench.output(pair).with_suffix(".json").write_text("{}")
+        session.give_up(bench.fail(session, pair))
+        assert not bench.output(pair).exists()
+        assert not bench.output(pair).with_suffix(".json").exists()
+    with bench.open() as session:
+        assert session.plan.n_failed_before == 1
+
+
+def test_a_session_that_lost_its_lease_gives_nothing_up(bench: Workbench) -> None:
+    session = bench.open()
+    outcome = bench.write(session, bench.pairs[0])
+    session._lease._loss = "another run took it over"
+    with pytest.raises(RunConflictError, match="no longer holds"):
+        session.give_up(outcome)
+    assert bench.output(bench.pairs[0]).exists()
+    kill(session)
+
+
 def test_a_full_disk_stops_the_run_which_then_goes_on(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.pairing import TilePair
 
 
-class TileLog:
-    """Keeps a worker's journal; safe to use from several threads.
+class TileRecorder:
+    """Records what becomes of a worker's tiles; safe to use from several threads.
 
     Args:
         journal: The worker's journal.
