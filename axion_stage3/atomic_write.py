@@ -121,6 +121,22 @@ def write_json(path: Location, document: Any, *, syncs_folder: bool = True) -> i
     return write_bytes(path, content, syncs_folder=syncs_folder)
 
 
+def remove_outdated(path: Location) -> None:
+    """Remove a file that would say something about an older output, if it is there.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The outdated {path} cannot be removed: {error.strerror or error}.",
+            hint="Restore access to the output folder, then run the same command again.",
+            path=path,
+        ) from error
+
+
 def sweep_orphans(folder: Path) -> tuple[Path, ...]:
     """Remove the temporary files that killed runs left in a folder and below it.
 

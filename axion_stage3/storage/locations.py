@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -56,8 +56,8 @@ class ObjectUrl:
         return ObjectUrl(self.text.rpartition("/")[0])
 
     def with_suffix(self, suffix: str) -> ObjectUrl:
-        """The same with another ending."""
-        return self.parent / (self.name.rpartition(".")[0] + suffix)
+        """The same with another ending, or with one if it had none."""
+        return self.parent / PurePosixPath(self.name).with_suffix(suffix).name
 
     def is_relative_to(self, other: ObjectUrl) -> bool:
         """Whether this is ``other``, or lies below it."""

@@ -136,6 +136,20 @@ def test_what_a_stage_raises_ends_the_run(stage: str, fault: BaseException) -> N
     assert stop.is_set()
 
 
+@pytest.mark.timeout(60)
+def test_a_worker_that_waits_for_the_last_writer_learns_of_its_end() -> None:
+    bench = Bench()
+
+    def fail_when_the_queue_is_full(_: GroundedTile) -> TileOutcome:
+        time.sleep(0.2)
+        raise OutputError("disk full")
+
+    stages = replace(bench.stages, write=fail_when_the_queue_is_full)
+    with pytest.raises(OutputError, match="disk full"):
+        Pipeline(stages, replace(SIZE, n_writers=1), Event()).run(pairs(100))
+    assert is_quiet()
+
+
 def test_a_stop_drops_the_batch_in_flight_and_writes_what_is_grounded() -> None:
     bench = Bench()
     stop = Event()
