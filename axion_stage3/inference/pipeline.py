@@ -117,6 +117,7 @@ class Pipeline:
             # A reader may hang on a dead network disk: it holds nothing, and is left to itself.
             deadline = time.monotonic() + _PATIENCE_SECONDS
             _wait(self._threads, lambda: time.monotonic() > deadline)
+            # New threads get the number that any thread was told last.
             torch.set_num_threads(n_torch_threads)
         if self._fault is not None:
             raise self._fault

@@ -19,8 +19,15 @@ import numpy as np
 
 import axion_stage3
 from axion_stage3.atomic_write import write_json
-from axion_stage3.errors import InvalidOutputError, OutputError, TileError, TilePixelsError
+from axion_stage3.errors import (
+    InvalidOutputError,
+    OutputError,
+    ResourceError,
+    TileError,
+    TilePixelsError,
+)
 from axion_stage3.inference.batch_grounding import BatchDropped
+from axion_stage3.inference.devices import is_out_of_memory
 from axion_stage3.inference.output_checks import check_output
 from axion_stage3.inference.scene_noise import SceneNoise
 from axion_stage3.inference.scene_strips import SceneStrips
@@ -130,7 +137,7 @@ class SceneGrounder:
                 raise
             return TileOutcome.of_error(
                 pair.name,
-                error,
+                _no_room(pair.name) if is_out_of_memory(error) else error,
                 phase=_phase_of(error),
                 fingerprint=fingerprint,
                 seconds=time.perf_counter() - began,
@@ -144,6 +151,14 @@ class SceneGrounder:
             output_bytes=n_bytes,
             statistics=statistics,
         )
+
+
+def _no_room(name: str) -> ResourceError:
+    return ResourceError(
+        f"Memory ran out on {name}, in a window of at most {ROW_PX} x {COLUMN_PX} px.",
+        hint="Free memory on the device, or use --device cpu.",
+        tile_name=name,
+    )
 
 
 def _phase_of(error: Exception) -> Phase:

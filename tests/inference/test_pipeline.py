@@ -74,12 +74,25 @@ def is_quiet() -> bool:
 
 def test_every_tile_goes_through_once_and_the_caller_computes_nothing() -> None:
     bench = Bench()
-    n_torch_threads = torch.get_num_threads()
     Pipeline(bench.stages, SIZE, Event()).run(pairs(200))
     assert bench.names() == [pair.name for pair in pairs(200)]
     assert all(name.startswith("axion-ground") for name in bench.threads)
-    assert torch.get_num_threads() == n_torch_threads
     assert is_quiet()
+
+
+def test_threads_that_begin_later_compute_as_they_would_have_before() -> None:
+    """Torch gives a new thread the number that any thread was told last."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen: list[int] = []
+    try:
+        Pipeline(Bench().stages, SIZE, Event()).run(pairs(4))
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(former)
+    assert seen == [2]
 
 
 def test_what_is_in_memory_does_not_grow_with_the_number_of_tiles() -> None:

@@ -307,17 +307,25 @@ def change_first(
     monkeypatch.setattr(Predictor, "predict_window", changed)
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RuntimeError("can't allocate memory: 1 GB"), "AX-E700", "Memory ran out on a.tif"),
+        (RuntimeError("boom"), "AX-E900", "boom"),
+    ],
+    ids=["memory", "anything"],
+)
 def test_a_scene_that_the_network_cannot_take_stops_no_other(
-    two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+    two_scenes: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, words: str
 ) -> None:
-    def memory_runs_out(_: Prediction) -> Prediction:
-        raise RuntimeError("can't allocate memory: 1 GB")
+    def fail(_: Prediction) -> Prediction:
+        raise error
 
-    change_first(monkeypatch, memory_runs_out)
+    change_first(monkeypatch, fail)
     failed = failure_of_first(two_scenes)
 
-    assert (failed.outcome, failed.phase) == ("failed", "compute")
-    assert "can't allocate memory" in failed.reason
+    assert (failed.outcome, failed.phase, failed.error_code) == ("failed", "compute", code)
+    assert words in failed.reason
 
 
 def test_a_scene_that_fails_the_validation_is_invalid(
