@@ -40,8 +40,8 @@ OPTIONS = {"timesteps": 1, "existing": "resume"}
 def set_sizes(patch: pytest.MonkeyPatch) -> None:
     """Make a scene of what would be a tile: three rows of three windows."""
     patch.setattr("axion_stage3.rasters.raster_pairing.LARGEST_TILE_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_grounding.ROW_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_grounding.COLUMN_PX", 320)
+    patch.setattr("axion_stage3.inference.scene_rows.ROW_PX", 256)
+    patch.setattr("axion_stage3.inference.scene_rows.COLUMN_PX", 320)
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +209,7 @@ def test_draws_have_a_spread_and_do_not_depend_on_the_windows(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(scenes, tmp_path / "a", timesteps=2, samples=2)
-    monkeypatch.setattr("axion_stage3.inference.scene_grounding.COLUMN_PX", 400)
+    monkeypatch.setattr("axion_stage3.inference.scene_rows.COLUMN_PX", 400)
     run(scenes, tmp_path / "b", timesteps=2, samples=2)
 
     first, second = read(tmp_path / "a" / "scene.tif"), read(tmp_path / "b" / "scene.tif")
