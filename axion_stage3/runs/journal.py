@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -115,7 +116,12 @@ class Journal:
                 self._lines = _AppendedFile(self.path)
         except OSError as error:
             raise _journal_error(self.path, error) from error
-        self._write(encode_line(header.document()), must_sync=True)
+        try:
+            self._write(encode_line(header.document()), must_sync=True)
+        except BaseException:
+            with suppress(OutputError):
+                self._close_lines()
+            raise
 
     @property
     def is_buffered(self) -> bool:

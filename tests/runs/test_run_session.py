@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from runs_workbench import CHECKPOINT, Workbench, facts, kill
+from runs_workbench import CHECKPOINT, Workbench, facts, kill, n_open_handles
 
 from axion_stage3 import __version__
 from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
@@ -175,6 +175,7 @@ def test_a_start_that_fails_leaves_the_folder_free(
 ) -> None:
     """Each file operation of a start is made to fail in turn, until a start gets through."""
     real = getattr(os, call)
+    n_handles = n_open_handles()
     for nth in range(1, 50):
         calls = 0
 
@@ -195,6 +196,7 @@ def test_a_start_that_fails_leaves_the_folder_free(
             break
     else:
         pytest.fail("a start never got through")
+    assert n_open_handles() == n_handles
     assert len(bench.run().plan.to_do) == 4
 
 
