@@ -199,6 +199,10 @@ def test_a_scene_that_was_stopped_goes_on_to_the_same_bits(
 def test_strips_of_other_options_are_not_taken(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(scenes, tmp_path / "out", observer=StopAfter(4), timesteps=2)
+    with pytest.raises(Killed):
+        run(scenes, tmp_path / "out", observer=StopAfter(4), existing="overwrite", seed=1)
+    strips = [path.parent for path in (tmp_path / "out" / "runs").rglob("strip-*.npz")]
+    assert len(set(strips)) == 1, "those of the other options are gone"
     watcher = StopAfter(1000)
     run(scenes, tmp_path / "out", observer=watcher, existing="overwrite")
 
