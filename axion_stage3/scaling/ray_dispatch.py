@@ -151,8 +151,7 @@ class RayDispatch:
             self._count(outcome)
         if report.error is not None:
             raise report.error
-        if len(report.outcomes) == len(lease.pairs):
-            self._book.settle(lease, report.seconds)
+        self._book.settle(lease, report.seconds)
 
     def _lose(self, worker: _Worker, error: Exception) -> None:
         """Take back what a worker had that is gone, and start another in its place."""

@@ -12,6 +12,7 @@ from runs_workbench import CHECKPOINT, Workbench, facts, kill, n_open_handles
 
 from axion_stage3 import __version__
 from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
+from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.runs.fingerprint import RESULT_FIELDS, RunFingerprint
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.outcome import TileOutcome
@@ -253,6 +254,21 @@ def test_tiles_that_share_their_files_have_fingerprints_of_their_own(bench: Work
     fingerprint = RunFingerprint.of({}, CHECKPOINT)
     pair = bench.pairs[0]
     assert fingerprint.of_pair(replace(pair, name="other.npz")) != fingerprint.of_pair(pair)
+
+
+@pytest.mark.parametrize("changed", ["B03.tif", "B04.tif", "B08.tif", "VH.tif"])
+def test_every_file_of_a_pair_is_in_its_fingerprint(tmp_path: Path, changed: str) -> None:
+    """Where each band is a file of its own."""
+    blue, *others, vv, vh = (
+        tmp_path / f"{b}.tif" for b in ("B02", "B03", "B04", "B08", "VV", "VH")
+    )
+    for path in (blue, *others, vv, vh):
+        path.write_bytes(b"a band")
+    pair = RasterPair("a.npz", blue, vv, opt_v2_more=tuple(others), s1_more=(vh,))
+    fingerprint = RunFingerprint.of({}, CHECKPOINT)
+    before = fingerprint.of_pair(pair)
+    (tmp_path / changed).write_bytes(b"another band")
+    assert fingerprint.of_pair(pair) != before
 
 
 def test_result_fields_are_options_of_the_run() -> None:
