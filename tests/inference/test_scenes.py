@@ -13,35 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
-from inference_workbench import Watcher, lively_network
+from inference_workbench import Watcher
+from scene_workbench import HEIGHT, PLACE, WIDTH, make_scenes, read, run, set_sizes
 
-from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from axion_stage3.errors import OutputError
+from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.batch_grounding import BatchDropped
-from axion_stage3.inference.grounding_run import run_inference
-from axion_stage3.inference.predictor import Prediction, Predictor
+from axion_stage3.inference.predictor import Predictor
 from axion_stage3.inference.scene_noise import SceneNoise
 from axion_stage3.statistics.tile_statistics import tile_statistics
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from axion_stage3.inference.grounding_run import RunResult
-    from axion_stage3.runs.summary import FailedTileRecord
-
-HEIGHT, WIDTH = 440, 680
-PLACE = rasterio.Affine(10, 0, 344400, 0, -10, 5294400)
-OPTIONS = {"timesteps": 1, "existing": "resume"}
-
-
-def set_sizes(patch: pytest.MonkeyPatch) -> None:
-    """Make a scene of what would be a tile: three rows of three windows."""
-    patch.setattr("axion_stage3.rasters.raster_pairing.LARGEST_TILE_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_rows.ROW_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_rows.COLUMN_PX", 320)
 
 
 @pytest.fixture(autouse=True)
@@ -51,41 +35,9 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """opt/ and s1/ with scene.tif (radar on another grid, with gaps in both), and a checkpoint."""
     folder = tmp_path_factory.mktemp("scenes")
-    tile = make_tile(4, HEIGHT, WIDTH)
-    opt, s1 = tile.opt_v2.copy(), tile.s1.copy()
-    opt[:, :60, :90] = np.nan
-    s1[:, 200:206, 600:640] = np.nan
-    for kind, pixels in (("opt", opt), ("s1", s1)):
-        (folder / kind).mkdir()
-        with rasterio.open(
-            folder / kind / "scene.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH,
-            count=len(pixels), dtype="float32", crs="EPSG:32633", transform=PLACE, nodata=np.nan,
-            tiled=True,
-        ) as dataset:  # fmt: skip
-            dataset.write(pixels)
-    network = lively_network()
-    save_checkpoint(folder / "c.pt", network, epoch=1, config={"timesteps": 3})
+    make_scenes(folder)
     return folder
-
-
-def run(scenes: Path, output_dir: Path, **options: Any) -> RunResult:
-    return run_inference(
-        **{
-            "opt_v2_dir": scenes / "opt",
-            "s1_dir": scenes / "s1",
-            "output_dir": output_dir,
-            "checkpoint": scenes / "c.pt",
-            **OPTIONS,
-            **options,
-        }
-    )
-
-
-def read(path: Path) -> np.ndarray[Any, Any]:
-    with rasterio.open(path) as dataset:
-        return np.asarray(dataset.read())
 
 
 @pytest.fixture(scope="module")
@@ -262,120 +214,6 @@ def test_a_scene_whose_radar_is_on_another_grid_needs_the_option(
         assert "bilinear, in linear power" in dataset.tags()["AXION_S1_GRID"]
     manifest = json.loads((tmp_path / "out2" / "runs" / "run-manifest.json").read_text())
     assert "bilinear, in linear power" in json.dumps(manifest["methods"])
-
-
-@pytest.fixture
-def two_scenes(scenes: Path, tmp_path: Path) -> Path:
-    """opt/ and s1/ with the scene twice: ``a.tif``, which comes first, and ``scene.tif``."""
-    for kind in ("opt", "s1"):
-        (tmp_path / kind).mkdir()
-        for name in ("a.tif", "scene.tif"):
-            (tmp_path / kind / name).write_bytes((scenes / kind / "scene.tif").read_bytes())
-    (tmp_path / "c.pt").write_bytes((scenes / "c.pt").read_bytes())
-    return tmp_path
-
-
-def failure_of_first(two_scenes: Path) -> FailedTileRecord:
-    """Ground both, of which the first must fail and the second must not."""
-    result = run(two_scenes, two_scenes / "out")
-    assert result.exit_code == 3
-    assert [failed.tile_name for failed in result.failed_tiles] == ["a.tif"]
-    assert (two_scenes / "out" / "scene.tif").is_file()
-    assert not (two_scenes / "out" / "a.tif").exists()
-    return result.failed_tiles[0]
-
-
-@pytest.mark.parametrize("kind", ["opt", "s1"])
-def test_a_scene_that_is_cut_short_stops_no_other(two_scenes: Path, kind: str) -> None:
-    damaged = two_scenes / kind / "a.tif"
-    content = damaged.read_bytes()
-    damaged.write_bytes(content[: len(content) // 2])
-
-    failed = failure_of_first(two_scenes)
-
-    assert (failed.outcome, failed.phase, failed.error_code) == ("failed", "read", "AX-E411")
-    assert f"/{kind}/a.tif" in failed.reason
-
-
-def change_first(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Prediction], Prediction]
-) -> None:
-    """Change what the network says of the first window that it is asked about."""
-    original = Predictor.predict_window
-    waiting = [change]
-
-    def changed(self: Predictor, *arguments: Any, **options: Any) -> Prediction:
-        prediction = original(self, *arguments, **options)
-        return waiting.pop()(prediction) if waiting else prediction
-
-    monkeypatch.setattr(Predictor, "predict_window", changed)
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "words"),
-    [
-        (RuntimeError("can't allocate memory: 1 GB"), "AX-E700", "Memory ran out on a.tif"),
-        (RuntimeError("boom"), "AX-E900", "boom"),
-    ],
-    ids=["memory", "anything"],
-)
-def test_a_scene_that_the_network_cannot_take_stops_no_other(
-    two_scenes: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, words: str
-) -> None:
-    def fail(_: Prediction) -> Prediction:
-        raise error
-
-    change_first(monkeypatch, fail)
-    failed = failure_of_first(two_scenes)
-
-    assert (failed.outcome, failed.phase, failed.error_code) == ("failed", "compute", code)
-    assert words in failed.reason
-
-
-def test_a_scene_that_fails_the_validation_is_invalid(
-    two_scenes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change_first(monkeypatch, lambda prediction: Prediction(prediction.opt_final + 1000))
-    failed = failure_of_first(two_scenes)
-
-    assert (failed.outcome, failed.phase, failed.error_code) == ("invalid", "check", "AX-E420")
-
-
-def test_an_output_folder_that_takes_no_strips_stops_the_run(scenes: Path, tmp_path: Path) -> None:
-    runs_folder = tmp_path / "out" / "runs"
-    runs_folder.mkdir(parents=True)
-    (runs_folder / "scene-strips").write_text("a file where the folder should be")
-
-    with pytest.raises(OutputError, match="scene-strips"):
-        run(scenes, tmp_path / "out")
-
-
-def test_statistics_of_an_older_scene_do_not_stay_beside_a_new_one(
-    scenes: Path, tmp_path: Path
-) -> None:
-    run(scenes, tmp_path / "out")
-    assert (tmp_path / "out" / "scene.json").is_file()
-    run(scenes, tmp_path / "out", statistics=False, existing="overwrite", seed=1)
-    assert not (tmp_path / "out" / "scene.json").exists()
-
-
-def test_an_output_folder_that_vanishes_is_not_made_again(two_scenes: Path) -> None:
-    output, elsewhere = two_scenes / "out", two_scenes / "elsewhere"
-    with pytest.raises(OutputError, match="No such file or directory"):
-        run(two_scenes, output, observer=Watcher(lambda _: output.rename(elsewhere)))
-    assert not output.exists()
-    assert (elsewhere / "a.tif").is_file()
-    elsewhere.rename(output)
-    assert run(two_scenes, output).summary["processed"] == 2
-
-
-def test_what_an_observer_raises_is_no_failure_of_the_scene(scenes: Path, tmp_path: Path) -> None:
-    class Broken(Watcher):
-        def scene_advanced(self, n_windows: int) -> None:
-            raise ValueError("the observer is broken")
-
-    with pytest.raises(ValueError, match="the observer is broken"):
-        run(scenes, tmp_path / "out", observer=Broken())
 
 
 def test_small_rasters_beside_a_scene_become_tiles(scenes: Path, tmp_path: Path) -> None:
