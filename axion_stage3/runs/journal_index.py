@@ -158,8 +158,9 @@ class JournalIndex:
         self.sessions.append(session)
         self._paths.append(path)
         mark = None if only is None else tile_mark(only)
-        n_unreadable_before = self.n_unreadable_lines
+        n_lines, n_unreadable_before = 0, self.n_unreadable_lines
         for offset, line in _lines(path):
+            n_lines += 1
             if mark is not None and line.startswith(_TILE_LINE) and not line.startswith(mark):
                 continue
             if (written := decode_written(line)) is not None:
@@ -173,12 +174,11 @@ class JournalIndex:
             else:
                 _add_facts(session, document, path)
         _log.debug(
-            "%s: session %d of %s, %s; %d lines cannot be read",
+            "Read %s: %d lines, %d of them unreadable; %s",
             path.name,
-            session.session,
-            session.worker,
-            session.closed or "not closed",
+            n_lines,
             self.n_unreadable_lines - n_unreadable_before,
+            session.closed or "not closed",
         )
 
     def _add_written(

@@ -163,7 +163,7 @@ def _manifests(runs_folder: Location) -> list[Mapping[str, Any]]:
         ) from error
     for path, manifest in sorted(found.items(), key=lambda entry: entry[0].name):
         state = "cannot be read" if manifest is None else str(manifest.get("state"))
-        _log.debug("%s: %s", path.name, state)
+        _log.debug("Read %s: %s", path.name, state)
     return [manifest for manifest in found.values() if manifest is not None]
 
 

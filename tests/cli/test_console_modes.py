@@ -29,7 +29,7 @@ COMMAND_LINES = {
     "stats out --recompute --csv tiles.csv": "3 tiles written to tiles.csv",
     f"{EVALUATE}": "tile_002.npz (given): PSNR ",
     "visualize out --only figures": "tile_002.npz: drawn to ",
-    "merge out": "run-manifest.json: finished",
+    "merge out": "Read run-manifest.json: finished",
 }  # fmt: skip
 
 
@@ -219,6 +219,17 @@ def test_what_is_not_an_error_is_shown_with_a_json_log_as_well(
 def test_quiet_and_verbose_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["merge", "out", "-q", "-v"]) == 2
     assert "--quiet and --verbose contradict" in capsys.readouterr().err
+
+
+def test_a_verbose_merge_names_the_journals_and_what_of_them_is_unreadable(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*RUN.split(), "-q"]) == 0
+    with (workspace / "out" / "runs" / "journal-000001-main.jsonl").open("ab") as journal:
+        journal.write(b"torn")
+    assert run(["merge", "out", "-v"]) == 0
+    said = capsys.readouterr().err
+    assert "Read journal-000001-main.jsonl: 6 lines, 1 of them unreadable; finished\n" in said
 
 
 def test_the_library_is_silent_again_after_a_verbose_command(
