@@ -140,9 +140,10 @@ def _gaussian_blurs(images: Tensor) -> tuple[Tensor, ...]:
     across, along = _blur_weights(images.device)
     reach = along.shape[-1] // 2
     n_strips = -(-width // _STRIP_PX)
-    padded = F.pad(images, (reach,) * 4, mode="reflect")
+    rows = F.pad(images, (reach,) * 4, mode="reflect").flatten(0, -2)
+    if n_missing := n_strips * _STRIP_PX - width:
+        rows = F.pad(rows, (0, n_missing))
     # Across the columns: strips that overlap, each by the same small matrix, all scales in one.
-    rows = F.pad(padded, (0, n_strips * _STRIP_PX - width)).flatten(0, -2)
     strips = rows.as_strided((n_strips, len(rows), len(across)), (_STRIP_PX, rows.shape[1], 1))
     blurred = torch.bmm(strips, across.expand(n_strips, -1, -1))
     # Down the rows: a line of pixels per strip, in whose channels lie scales and columns. It is
