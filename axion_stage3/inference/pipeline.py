@@ -65,6 +65,7 @@ class PipelineSize:
         n_compute_threads: Threads of torch within each of them.
         n_writers: Threads that write.
         queue_px: Most pixels that wait before the network, and again behind it.
+        n_shares: Workers that are to end at the same time, see :class:`BatchQueue`.
     """
 
     n_readers: int
@@ -72,6 +73,7 @@ class PipelineSize:
     n_compute_threads: int
     n_writers: int
     queue_px: int
+    n_shares: int = 1
 
 
 class Pipeline:
@@ -88,7 +90,9 @@ class Pipeline:
         self._stages = stages
         self._size = size
         self._stop = stop
-        self._read: BatchQueue[ReadTile] = BatchQueue(size.queue_px, stages.batch_size)
+        self._read: BatchQueue[ReadTile] = BatchQueue(
+            size.queue_px, stages.batch_size, size.n_shares
+        )
         self._grounded: BatchQueue[GroundedTile] = BatchQueue(size.queue_px)
         self._threads: list[Thread] = []
         self._fault: BaseException | None = None

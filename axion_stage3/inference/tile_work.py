@@ -157,6 +157,8 @@ class TileWork:
             n_compute_threads=workers.n_threads,
             n_writers=min(self._config.io_threads, len(pairs)),
             queue_px=_QUEUED_BATCHES * self._batch_px,
+            # Two workers on one GPU share it: smaller batches would only slow its end down.
+            n_shares=workers.n_workers if self._predictor.device.type == "cpu" else 1,
         )
         Pipeline(stages, size, self._stop).run(pairs)
         give_freed_memory_back()

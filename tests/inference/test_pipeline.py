@@ -107,6 +107,22 @@ def test_what_is_in_memory_does_not_grow_with_the_number_of_tiles() -> None:
     assert bench.most_in_flight <= 2 * 4 + 6
 
 
+def test_the_last_tiles_are_shared_out_among_the_workers() -> None:
+    bench = Bench()
+    sizes: list[int] = []
+
+    def ground(batch: list[ReadTile]) -> Iterable[GroundedTile | TileOutcome]:
+        time.sleep(0.3)  # meanwhile all tiles are read
+        sizes.append(len(batch))
+        return bench.ground(batch)
+
+    stages = replace(bench.stages, ground=ground, batch_size=lambda _: 4)
+    size = replace(SIZE, queue_px=16 * 256, n_shares=2)
+    Pipeline(stages, size, Event()).run(pairs(10))
+    assert len(bench.names()) == 10
+    assert sizes == [4, 4, 1, 1]
+
+
 def test_tiles_that_fail_in_a_stage_are_reported_and_go_no_further() -> None:
     bench = Bench()
 
