@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Protocol
 
 from axion_stage3.atomic_write import write_bytes
@@ -17,6 +16,7 @@ from axion_stage3.inspection.validation_document import (
     summary_line,
 )
 from axion_stage3.inspection.validation_summary import SummaryBuilder
+from axion_stage3.processor_cores import n_usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ def open_validation(
         InputError: A folder or its content cannot be used.
         UsageError: No folder was given.
     """
-    workers = n_workers or len(os.sched_getaffinity(0))
+    workers = n_workers or n_usable_cores()
     if output_dir is not None:
         return validate_run(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_workers=workers)
     return validate_inputs(opt_v2_dir, s1_dir, options, n_workers=workers)
