@@ -43,6 +43,17 @@ def parse_location(text: str) -> Path | ObjectUrl:
         raise typer.BadParameter(f"{error.message} {error.hint}") from None
 
 
+def required(path: Path | None, option: str) -> Path:
+    """Return the value of an option that must be given here.
+
+    Raises:
+        UsageError: It was not given.
+    """
+    if path is None:
+        raise UsageError(f"{option} is missing.", hint=f"Add {option}; see --help.")
+    return path
+
+
 def _refuse_empty(text: str) -> None:
     if not text.strip():
         raise typer.BadParameter("the path is empty")

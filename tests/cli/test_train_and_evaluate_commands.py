@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
+FOLDERS = ["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"]
 
 
 @pytest.fixture
@@ -59,12 +61,33 @@ def test_perfect_outputs_are_seen_in_table_and_csv(
     arguments = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
     arguments += ["--opt-final-dir", str(finals), "--csv", str(table)]
     assert run(["evaluate", *arguments]) == 0
-    text = capsys.readouterr().out
+    text, said = capsys.readouterr()
+    assert said.startswith("Evaluating tiles: 3/3 [")
     assert "given: 3 tiles in 3 groups" in text
     assert max(len(line) for line in text.splitlines()) <= 80
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["tile"] for row in rows] == [f"tile_{seed}.npz" for seed in range(3)]
     assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
+
+
+def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth" / "tile_1.npz").unlink()
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--verbose"]) == 0
+    text, said = capsys.readouterr()
+    assert "given: 2 tiles in 2 groups" in text
+    assert "tile_1.npz: left out, no truth of this name" in said
+
+
+def test_a_missing_library_is_said_before_anything_is_evaluated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run([*FOLDERS, "--opt-final-dir", "z", "--parquet", "figures.parquet"]) == 8
+    assert "pip install 'axion-stage3[parquet]'" in capsys.readouterr().err
 
 
 def test_the_number_of_draws_must_make_sense(
@@ -124,8 +147,14 @@ def test_a_method_is_judged_on_held_out_scenes(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["evaluate"], 2, "--truth-dir is missing"),
-        (["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"], 2, "nothing to compare"),
+        (["evaluate"], 2, "Give --truth-dir and --opt-v2-dir, or --data-dir and --split-file"),
+        (["evaluate", "--opt-v2-dir", "y"], 2, "--truth-dir is missing"),
+        (["evaluate", "--data-dir", "x"], 2, "--split-file is missing"),
+        (["evaluate", "--data-dir", "x", "--truth-dir", "y"], 2, "--truth-dir goes with folders"),
+        ([*FOLDERS, "--s1-dir", "z", "--family", "hard"], 2, "--family goes with held-out scenes"),
+        ([*FOLDERS, "--opt-final-dir", "z", "--method", "smoothed"], 2, "for held-out scenes"),
+        ([*FOLDERS, "--opt-final-dir", "z", "--timesteps", "1"], 2, "--timesteps is for running"),
+        (FOLDERS, 2, "nothing to compare"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--method", "z"], 2, "method 'z'"),
         (["train", "--data-dir", "x", "--split-file", "y"], 2, "--output-dir is missing"),

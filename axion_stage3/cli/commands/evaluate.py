@@ -36,41 +36,17 @@ def evaluate(
 
       axion-stage3 evaluate --truth-dir t/ --opt-v2-dir s2/ --opt-final-dir out/
     """
+    given = dict(locals())
+    from axion_stage3.cli.evaluation_choice import evaluate_given
     from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.training_report import required
-    from axion_stage3.training.evaluation_run import (
-        GroundingOptions,
-        evaluate_folders,
-        evaluate_surrogates,
-    )
-    from axion_stage3.training.surrogate_families import FAMILIES
+    from axion_stage3.exporting.statistics_files import require_pyarrow
 
+    # What is missing is said before tiles are evaluated for minutes.
+    if parquet_file is not None:
+        require_pyarrow()
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
-    how = GroundingOptions(
-        method=method or "checkpoint",
-        checkpoint=checkpoint,
-        timesteps=timesteps,
-        seed=seed or 0,
-        samples=1 if samples is None else samples,
-        device=device or "auto",
-    )
-    if data_dir is not None:
-        result = evaluate_surrogates(
-            data_dir=data_dir,
-            split_file=required(split_file, "--split-file"),
-            families=family or FAMILIES,
-            options=how,
-        )
-    else:
-        result = evaluate_folders(
-            truth_dir=required(truth_dir, "--truth-dir"),
-            opt_v2_dir=required(opt_v2_dir, "--opt-v2-dir"),
-            opt_final_dir=opt_final_dir,
-            s1_dir=s1_dir,
-            split_file=split_file,
-            options=how,
-        )
+    result = evaluate_given(given, output.progress)
     if csv_file is not None:
         write_csv(result, csv_file)
     if parquet_file is not None:

@@ -38,7 +38,8 @@ def train(
 
     from axion_stage3.atomic_write import write_json
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.training_report import TrainingConsole, required, result_lines
+    from axion_stage3.cli.path_values import required
+    from axion_stage3.cli.training_report import TrainingConsole, result_lines
     from axion_stage3.config import resolve_config
     from axion_stage3.training.training_config import TrainingConfig
     from axion_stage3.training.training_run import train as run_training
