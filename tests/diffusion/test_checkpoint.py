@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 import zipfile
 from pathlib import Path
@@ -93,6 +94,12 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
         (lambda e: e["config"]["network"].update(denoiser_blocks=0), "size 'denoiser_blocks'"),
         (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"sigma_max": math.inf}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"rho": math.nan}), "'schedule'"),
+        (lambda e: e["config"].update(schedule=[1, 2]), "'schedule'"),
+        (lambda e: e["config"].update(timesteps=1001), "'timesteps' is 1001"),
+        (lambda e: e["config"].update(timesteps=True), "'timesteps' is True"),
+        (lambda e: e["config"].update(format=2), "is of format 2; this version reads 1"),
         (lambda e: e["config"].update(grounding_reference={"format": 1}), "grounding reference"),
         (lambda e: e.update(epoch=-1), "'epoch' is -1"),
         (lambda e: e.update(model_state_dict=[1, 2]), "not a dictionary of tensors"),
