@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from axion_stage3.cli import options, training_options
+from axion_stage3.cli import evaluation_options, options
 
 
 def evaluate(
-    truth_dir: training_options.TruthDir = None,
-    opt_v2_dir: training_options.EvaluatedOptV2Dir = None,
-    opt_final_dir: training_options.OptFinalDir = None,
-    s1_dir: training_options.EvaluatedS1Dir = None,
-    data_dir: training_options.DataDir = None,
-    split_file: training_options.SplitFile = None,
-    family: training_options.Families = None,
-    method: training_options.Method = None,
+    truth_dir: evaluation_options.TruthDir = None,
+    opt_v2_dir: evaluation_options.OptV2Dir = None,
+    opt_final_dir: evaluation_options.OptFinalDir = None,
+    s1_dir: evaluation_options.S1Dir = None,
+    data_dir: evaluation_options.ScenesDir = None,
+    split_file: evaluation_options.GroupsFile = None,
+    family: evaluation_options.Families = None,
+    method: evaluation_options.Method = None,
     checkpoint: options.Checkpoint = None,
     timesteps: options.Timesteps = None,
     seed: options.Seed = None,
-    samples: options.Samples = None,
+    samples: evaluation_options.Draws = None,
     device: options.Device = None,
-    csv_file: training_options.Csv = None,
-    parquet_file: training_options.Parquet = None,
+    csv_file: evaluation_options.Csv = None,
+    parquet_file: evaluation_options.Parquet = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     log_format: options.LogFormat = "text",
