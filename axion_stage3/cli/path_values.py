@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from axion_stage3.errors import UsageError
+from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.storage.locations import parse_location as location_of
 from axion_stage3.storage.locations import require_local
 
@@ -52,6 +52,21 @@ def required(path: Path | None, option: str) -> Path:
     if path is None:
         raise UsageError(f"{option} is missing.", hint=f"Add {option}; see --help.")
     return path
+
+
+def require_folder_of(*files: Path | None) -> None:
+    """Refuse a file whose folder is not there, before the work whose results it is to hold.
+
+    Raises:
+        OutputError: There is no such folder.
+    """
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise OutputError(
+                f"There is no folder {file.parent} for the file {file.name}.",
+                hint="Make it first, or give another path.",
+                path=file,
+            )
 
 
 def _refuse_empty(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
+from axion_stage3.config import MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import InputError, TileShapeError, UsageError
 from axion_stage3.inference.predictor import Predictor
@@ -69,6 +70,9 @@ class GroundingOptions:
         seed: Of the noise.
         samples: Draws per tile; from 2 on, their mean and spread are judged too.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
+
+    Raises:
+        UsageError: There is no such method, or a number is out of its range.
     """
 
     method: str = "checkpoint"
@@ -77,6 +81,19 @@ class GroundingOptions:
     seed: int = 0
     samples: int = 1
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require_known([self.method], METHODS, "method")
+        if self.timesteps is not None and not 1 <= self.timesteps <= MAX_TIMESTEPS:
+            raise UsageError(
+                f"--timesteps is {self.timesteps}; it must be from 1 to {MAX_TIMESTEPS}.",
+                hint="Leave it out for the checkpoint's number.",
+            )
+        if self.samples < 1:
+            raise UsageError(
+                f"--samples is {self.samples}; it must be at least 1.",
+                hint="Give a number from 2 on to judge the spread of the draws.",
+            )
 
 
 def evaluate_folders(
@@ -167,19 +184,12 @@ def evaluate_surrogates(
         progress: Shows how far the work is.
 
     Raises:
-        UsageError: There is no such family or method.
+        UsageError: There is no such family.
         InputError: The split or a tile is missing or unfit.
         CheckpointError: The checkpoint is missing or unfit.
     """
     options = options or GroundingOptions()
-    for name, known, what in (
-        *((family, FAMILIES, "surrogate family") for family in families),
-        (options.method, METHODS, "method"),
-    ):
-        if name not in known:
-            raise UsageError(
-                f"There is no {what} {name!r}.", hint=f"There are: {', '.join(known)}."
-            )
+    _require_known(families, FAMILIES, "surrogate family")
     checkpoint = load_checkpoint(options.checkpoint)
     entries = read_split_file(Path(split_file))
     donors, val = (
@@ -200,6 +210,14 @@ def evaluate_surrogates(
     cases = map(evaluated, validation_cases(val, donors, generators, families))
     with progress("Evaluating tiles", len(val) * len(families)) as shown:
         return evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
+
+
+def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"There is no {what} {name!r}.", hint=f"There are: {', '.join(known)}."
+            )
 
 
 def _counted(cases: Iterable[EvaluationCase], shown: Advancing) -> Iterator[EvaluationCase]:
@@ -239,11 +257,6 @@ def _given_outputs(folder: Path) -> Grounding:
 
 
 def _grounding(checkpoint: Checkpoint, options: GroundingOptions) -> Grounding:
-    if options.samples < 1:
-        raise UsageError(
-            f"--samples is {options.samples}; it must be at least 1.",
-            hint="Give a number from 2 on to judge the spread of the draws.",
-        )
     predictor = Predictor(checkpoint, options.device)
 
     def run(name: str, opt_v2: np.ndarray, s1: np.ndarray | None) -> Grounded:

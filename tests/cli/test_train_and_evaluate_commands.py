@@ -153,6 +153,12 @@ def test_a_method_is_judged_on_held_out_scenes(
         (["evaluate", "--data-dir", "x", "--truth-dir", "y"], 2, "--truth-dir goes with folders"),
         ([*FOLDERS, "--s1-dir", "z", "--family", "hard"], 2, "--family goes with held-out scenes"),
         ([*FOLDERS, "--opt-final-dir", "z", "--method", "smoothed"], 2, "for held-out scenes"),
+        ([*FOLDERS, "--s1-dir", "z", "--timesteps", "1001"], 2, "must be from 1 to 1000"),
+        (
+            [*FOLDERS, "--s1-dir", "z", "--csv", "no/such/f.csv"],
+            6,
+            "no folder no/such for the file",
+        ),
         ([*FOLDERS, "--opt-final-dir", "z", "--timesteps", "1"], 2, "--timesteps is for running"),
         (FOLDERS, 2, "nothing to compare"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),

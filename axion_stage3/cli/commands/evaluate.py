@@ -40,9 +40,11 @@ def evaluate(
     from axion_stage3.cli.evaluation_choice import evaluate_given
     from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
     from axion_stage3.cli.output import Output
+    from axion_stage3.cli.path_values import require_folder_of
     from axion_stage3.exporting.statistics_files import require_pyarrow
 
     # What is missing is said before tiles are evaluated for minutes.
+    require_folder_of(csv_file, parquet_file)
     if parquet_file is not None:
         require_pyarrow()
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
