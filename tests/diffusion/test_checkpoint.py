@@ -137,6 +137,7 @@ def test_a_file_of_more_than_512_mib_is_refused_unread(tmp_path: Path, suffix: s
         (lambda e: e["config"].update(grounding_reference={"format": 1}), "grounding reference"),
         (lambda e: e.update(epoch=-1), "'epoch' is -1"),
         (lambda e: e.update(model_state_dict=[1, 2]), "not a dictionary of tensors"),
+        (lambda e: e["model_state_dict"].update(extra=1.5), "not a dictionary of tensors"),
         (
             lambda e: e["model_state_dict"].update({"encoder.stem.bias": torch.zeros(3)}),
             r"has shape \(3,\), not \(8,\)",
