@@ -70,6 +70,54 @@ def test_perfect_outputs_are_seen_in_table_and_csv(
     assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
 
 
+def test_groups_come_from_the_split_file(
+    tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,val\ntile_1.npz,a,val\n")
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--split-file", str(split), "--json"]) == 0
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert {tile["tile"]: tile["group"] for tile in document["tiles"]} == {
+        "tile_0.npz": "a",
+        "tile_1.npz": "a",
+        "tile_2.npz": "tile_2.npz",
+    }
+    assert document["families"][0]["n_groups"] == 2
+
+
+def test_seed_and_timesteps_reach_the_network_and_its_reference_the_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("opt_v2", "s1", "truth"):
+        (tmp_path / part).mkdir()
+    write_pair(tmp_path, "tile.npz", seed=0, height=48, has_truth=True)
+    folders = ["--truth-dir", f"{tmp_path}/truth", "--opt-v2-dir", f"{tmp_path}/opt_v2"]
+    folders += ["--s1-dir", f"{tmp_path}/s1"]
+    found = []
+    for options in (
+        ["--timesteps", "1"],
+        ["--timesteps", "3"],
+        ["--timesteps", "3", "--seed", "1"],
+    ):
+        assert run(["evaluate", *folders, *options, "--json"]) == 0
+        document = check_document(capsys.readouterr().out, "evaluate")
+        found.append(document["tiles"][0]["opt_final"]["psnr"])
+        assert document["tiles"][0]["truth_grounding"] is not None
+    assert len(set(found)) == 3
+
+
+def test_outputs_of_another_size_are_refused_by_name(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        write_npz(tmp_path / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 24).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    assert run(["evaluate", *folders, "--opt-final-dir", str(tmp_path)]) == 4
+    assert "Tile tile_0.npz: truth (4, 32, 32)" in capsys.readouterr().err
+
+
 def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
     tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
