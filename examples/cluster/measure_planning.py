@@ -119,6 +119,8 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
+    if not options.folder.is_dir():
+        parser.error(f"there is no folder {options.folder}")
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     for n_pairs in options.pairs:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="planning-") as name:
