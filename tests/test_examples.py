@@ -83,7 +83,7 @@ def test_a_script_says_what_it_needs(
 ) -> None:
     monkeypatch.setattr(sys, "argv", command.split())
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(EXAMPLES.parent / command.split()[0]), run_name="__main__")
+        runpy.run_path(str(EXAMPLES.parent / command.split(maxsplit=1)[0]), run_name="__main__")
     assert end.value.code == 2
     assert words in capsys.readouterr().err
 
