@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from axion_stage3.statistics.grounding import GroundingReference
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import psnr
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.evaluation import PSNR_CEILING_DB, EvaluationCase, evaluate_cases
@@ -114,6 +115,20 @@ def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> Non
         assert tile.opt_final["grounding"] == tile.truth_grounding
     undecided = [replace(each, opt_v2=each.truth) for each in cases]
     assert evaluate_cases(undecided, reference).families[0].grounding_accuracy == 0.0
+    length = MIN_SCORED_PX - 1
+    small = [
+        replace(
+            each,
+            truth=each.truth[:, :length, :length],
+            opt_v2=each.opt_v2[:, :length, :length],
+            opt_final=each.opt_final[:, :length, :length],
+            s1=tile.s1[:, :length, :length],
+        )
+        for each, tile in zip(cases, tiles, strict=True)
+    ]
+    (unscored,) = evaluate_cases(small, reference).families
+    assert unscored.grounding_accuracy is None
+    assert "grounding" not in unscored.metrics
     (without,) = evaluate_cases(cases).families
     assert without.grounding_accuracy is None
     assert "grounding" not in without.metrics

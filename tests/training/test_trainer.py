@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.errors import InputError, InputFolderError, TrainingError, UsageError
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.tiles.npz_reader import read_npz
@@ -101,10 +102,14 @@ def test_training_changes_the_network_and_moves_the_average(
     start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
     trainer = start(config, "run")
-    before = [value.clone() for value in trainer.average.module.state_dict().values()]
+    assert isinstance(trainer.average.module, GroundingNetwork)
+    before = {k: v.clone() for k, v in trainer.average.module.state_dict().items()}
     trainer.run(Interruption())
-    after = trainer.average.module.state_dict().values()
-    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    after = trainer.average.module.state_dict()
+    weights = {name for name, _ in trainer.average.module.named_parameters()}
+    assert {name for name in after if not torch.equal(before[name], after[name])} == weights
+    trained = trainer.network.state_dict()
+    assert not any(torch.equal(trained[name], after[name]) for name in weights)
 
 
 def test_another_configuration_is_refused_in_the_same_folder(
