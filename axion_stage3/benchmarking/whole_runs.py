@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.benchmarking import process_launcher
-from axion_stage3.benchmarking.timing import watch_memory
+from axion_stage3.benchmarking.timing import BYTES_PER_MEGABYTE, watch_memory
 from axion_stage3.errors import AxionError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.inference.grounding_run import run_inference
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
 
-_BYTES_PER_MEGABYTE: Final = 1e6
 _QUEUE_PX: Final = 1 << 20
 
 
@@ -187,4 +186,4 @@ def _run_process(arguments: Sequence[str]) -> tuple[float, float | None]:
             hint="Run it by hand to see why.",
         )
     peak_bytes = report["peak_bytes"]
-    return report["seconds"], None if peak_bytes is None else peak_bytes / _BYTES_PER_MEGABYTE
+    return report["seconds"], None if peak_bytes is None else peak_bytes / BYTES_PER_MEGABYTE

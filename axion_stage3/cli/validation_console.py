@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.cli.validation_report import FORMATS
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from axion_stage3.inspection.tile_checks import CheckOptions
     from axion_stage3.inspection.validation import Validation
     from axion_stage3.inspection.validation_summary import FindingFilter, ValidationSummary
-
-
-class Results(Protocol):
-    """Results of a validation, whether they are being made or were saved."""
-
-    def __iter__(self) -> Iterator[TileFindings]:
-        """The results in their order."""
 
 
 def open_validation(
@@ -113,7 +106,7 @@ def report(
     return summary
 
 
-def _counted(source: Results, progress: TileProgress) -> Iterator[TileFindings]:
+def _counted(source: Iterable[TileFindings], progress: TileProgress) -> Iterator[TileFindings]:
     for result in source:
         yield result
         if result.is_checked:
