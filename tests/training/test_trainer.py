@@ -229,6 +229,22 @@ def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: Traini
         )
 
 
+def test_a_tile_whose_radar_has_another_size_is_named(
+    data_dir: Path, config: TrainingConfig
+) -> None:
+    path = data_dir / "s1" / "tile_1.npz"
+    write_npz(path, {"s1": read_npz(path)["s1"][:, :40].copy()})
+    with pytest.raises(
+        InputError, match=r"tile_1\.npz: truth is \(48, 56\) px, its partner \(40, "
+    ):
+        train(
+            config,
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
+
+
 def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> None:
     path = data_dir / "s1" / "tile_1.npz"
     arrays = {key: value.copy() for key, value in read_npz(path).items()}
