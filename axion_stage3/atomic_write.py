@@ -52,7 +52,7 @@ _HINTS: Final = {
     errno.EACCES: "Choose another --output-dir, or change the permissions of this one.",
     errno.EPERM: "Choose another --output-dir, or change the permissions of this one.",
     errno.EROFS: "The disk is read-only: choose another --output-dir.",
-    errno.ENOENT: "The folder is gone: was it moved, or a drive disconnected?",
+    errno.ENOENT: "There is no such folder: make it first; or was a drive disconnected?",
     errno.EIO: "The disk reports a fault: check it before going on.",
     RETRIES_USED_UP: "Check that the store can be reached, then start the same command again.",
 }

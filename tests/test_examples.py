@@ -67,13 +67,28 @@ def test_measure_planning(
     assert "resume check seconds" in said
 
 
-def test_measure_planning_needs_a_folder_that_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("examples/draw_first_run.py", "required: output_dir, picture"),
+        ("examples/training/make_example_tiles.py data", "required: output_dir"),
+        ("examples/training/make_neighbour_tiles.py", "required: data_dir, output_dir"),
+        ("docs/pictures/draw_best_and_worst.py", "required: data_dir"),
+        (
+            "examples/cluster/measure_planning.py --folder /no/such",
+            "/no/such is no folder that can be written",
+        ),
+    ],
+    ids=lambda text: text.split()[0].rpartition("/")[2],
+)
+def test_a_script_says_what_it_needs(
+    command: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["measure", "--folder", str(tmp_path / "nowhere")])
-    with pytest.raises(SystemExit, match="2"):
-        runpy.run_path(str(EXAMPLES / "cluster" / "measure_planning.py"))["main"]()
-    assert f"{tmp_path}/nowhere is no folder that can be written" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES.parent / command.split(maxsplit=1)[0]), run_name="__main__")
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
 
 
 def test_draw_first_run(tmp_path: Path) -> None:

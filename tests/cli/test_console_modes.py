@@ -79,9 +79,7 @@ def test_every_mode_says_what_it_should_and_the_data_is_the_same(
         said = streams.err
         if mode.is_json:
             records = records_of(said)
-            assert any(each["level"] == "info" for each in records) is (
-                mode.has_notes and has_notes(command)
-            )
+            assert any(each["level"] == "info" for each in records) is mode.has_notes
             details = [each for each in records if each["level"] == "debug"]
             said = "\n".join(" ".join(map(str, each.values())) for each in details)
             assert bool(details) is mode.has_details
@@ -89,11 +87,6 @@ def test_every_mode_says_what_it_should_and_the_data_is_the_same(
             assert said == ""
         assert (detail in said) is mode.has_details, name
     assert set(data.values()) == {data["normal"]}
-
-
-def has_notes(command: str) -> bool:
-    """Whether a command accompanies its work; `evaluate` only writes its table."""
-    return not command.startswith("evaluate")
 
 
 @pytest.mark.parametrize("options", ["", "-q", "-v"])
