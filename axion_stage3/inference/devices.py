@@ -27,7 +27,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """Return the device to compute on.
 
     Args:
-        name: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        name: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         UsageError: The name means no device.
@@ -39,14 +39,9 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in ("cpu", "cuda"):
         raise UsageError(
-            f"Unknown device {name!r}.", hint="Use --device auto, cpu, cuda, cuda:N or mps."
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ResourceError(
-            f"Device {name!r} was asked for, but torch {torch.__version__} sees no Apple GPU.",
-            hint="Use --device cpu.",
+            f"Unknown device {name!r}.", hint="Use --device auto, cpu, cuda or cuda:N."
         )
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
