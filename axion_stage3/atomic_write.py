@@ -52,7 +52,7 @@ _HINTS: Final = {
     errno.EACCES: "Choose another --output-dir, or change the permissions of this one.",
     errno.EPERM: "Choose another --output-dir, or change the permissions of this one.",
     errno.EROFS: "The disk is read-only: choose another --output-dir.",
-    errno.ENOENT: "The folder is gone: was it moved, or a drive disconnected?",
+    errno.ENOENT: "There is no such folder: make it first; or was a drive disconnected?",
     errno.EIO: "The disk reports a fault: check it before going on.",
     RETRIES_USED_UP: "Check that the store can be reached, then start the same command again.",
 }
@@ -119,6 +119,22 @@ def write_json(path: Location, document: Any, *, syncs_folder: bool = True) -> i
     # A file name that is not UTF-8 holds lone surrogates: written as the escapes JSON has for them.
     content = text.encode("utf-8", "backslashreplace")
     return write_bytes(path, content, syncs_folder=syncs_folder)
+
+
+def remove_outdated(path: Location) -> None:
+    """Remove a file that would say something about an older output, if it is there.
+
+    Raises:
+        OutputError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The outdated {path} cannot be removed: {error.strerror or error}.",
+            hint="Restore access to the output folder, then run the same command again.",
+            path=path,
+        ) from error
 
 
 def sweep_orphans(folder: Path) -> tuple[Path, ...]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
 DEFAULT_SOURCE: Final = "default"
+MAX_TIMESTEPS: Final = 1000
 _log: Final = logging.getLogger(__name__)
 _MAX_SEED: Final = 2**63 - 1
 
@@ -112,7 +113,7 @@ class InferenceConfig(BaseModel):
     timesteps: int | None = Field(
         default=None,
         ge=1,
-        le=1000,
+        le=MAX_TIMESTEPS,
         description="Network calls per tile, the mean included; none: the checkpoint's number.",
     )
     device: DeviceName = Field(

@@ -7,7 +7,7 @@ The first argument is the output folder of the README's first command. Needs the
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from axion_stage3.exporting.composites import common_stretch
@@ -42,4 +42,7 @@ def main(output_dir: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:3]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("output_dir", type=Path, help="output folder of the README's first command")
+    parser.add_argument("picture", type=Path, help="PNG to write")
+    main(**vars(parser.parse_args()))

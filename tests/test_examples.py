@@ -67,6 +67,30 @@ def test_measure_planning(
     assert "resume check seconds" in said
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("examples/draw_first_run.py", "required: output_dir, picture"),
+        ("examples/training/make_example_tiles.py data", "required: output_dir"),
+        ("examples/training/make_neighbour_tiles.py", "required: data_dir, output_dir"),
+        ("docs/pictures/draw_best_and_worst.py", "required: data_dir"),
+        (
+            "examples/cluster/measure_planning.py --folder /no/such",
+            "/no/such is no folder that can be written",
+        ),
+    ],
+    ids=lambda text: text.split()[0].rpartition("/")[2],
+)
+def test_a_script_says_what_it_needs(
+    command: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES.parent / command.split(maxsplit=1)[0]), run_name="__main__")
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_draw_first_run(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     script = runpy.run_path(str(EXAMPLES / "draw_first_run.py"))

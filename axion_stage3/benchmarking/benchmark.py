@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -41,7 +43,7 @@ from axion_stage3.benchmarking.whole_runs import (
     measure_run,
 )
 from axion_stage3.benchmarking.workload import load_workload
-from axion_stage3.config import InferenceConfig
+from axion_stage3.config import MAX_TIMESTEPS, InferenceConfig
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import UsageError
 from axion_stage3.inference.devices import plan_workers, precision_name
@@ -49,16 +51,17 @@ from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.predictor import Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from axion_stage3.benchmarking.network_pace import Way
     from axion_stage3.benchmarking.workload import Workload
     from axion_stage3.inference.devices import Precision
+    from axion_stage3.storage.locations import Location
 
+_log: Final = logging.getLogger(__name__)
 _MANY_TILES: Final = 1_000_000
 _RUN_LENGTH: Final = 3.0
 """A run takes about this many times as long as a measurement of the network."""
-_MORE_ROUNDS: Final = 1
 _START_UP_REPETITIONS: Final = 3
 _MEMORY_BATCH: Final = 8
 _MEMORY_TILES: Final = 64
@@ -82,7 +85,7 @@ class BenchmarkPlan:
         s1_dir: Folder of Sentinel-1 tiles in dB; None likewise.
         tile_px: Height and width that the tiles are brought to, in pixels.
         checkpoint: Checkpoint; None for the bundled one.
-        timesteps: Numbers of timesteps.
+        timesteps: Numbers of timesteps, 1 to 1000.
         batch_sizes: Batch sizes of the network alone; None for some that suit the device.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
         precision: See :func:`~axion_stage3.inference.devices.resolve_precision`.
@@ -96,7 +99,7 @@ class BenchmarkPlan:
     opt_v2_dir: Path | None = None
     s1_dir: Path | None = None
     tile_px: int = 120
-    checkpoint: Path | None = None
+    checkpoint: Location | None = None
     timesteps: tuple[int, ...] = (1, 10)
     batch_sizes: tuple[int, ...] | None = None
     device: str = "auto"
@@ -105,15 +108,16 @@ class BenchmarkPlan:
     seconds: float = 2.0
 
     def __post_init__(self) -> None:
-        for option, numbers in {
-            "--timesteps": self.timesteps,
-            "--batch-sizes": self.batch_sizes,
-        }.items():
-            if numbers is not None and (not numbers or min(numbers) < 1):
-                raise UsageError(
-                    f"{option} needs whole numbers from 1.", hint=f"Such as {option} 1,10."
-                )
-        if not self.seconds > 0:
+        if not self.timesteps or not all(1 <= n <= MAX_TIMESTEPS for n in self.timesteps):
+            raise UsageError(
+                f"--timesteps needs whole numbers from 1 to {MAX_TIMESTEPS}.",
+                hint="Such as --timesteps 1,10.",
+            )
+        if self.batch_sizes is not None and (not self.batch_sizes or min(self.batch_sizes) < 1):
+            raise UsageError(
+                "--batch-sizes needs whole numbers from 1.", hint="Such as --batch-sizes 1,8."
+            )
+        if not 0 < self.seconds < math.inf:
             raise UsageError(f"--seconds is {self.seconds}.", hint="Give a positive number.")
 
 
@@ -124,7 +128,7 @@ def run_benchmark(
 
     Args:
         plan: What to measure.
-        on_step: Is told what is measured next.
+        on_step: Is told what is measured next; how long it took is logged.
 
     Raises:
         UsageError: The plan cannot work.
@@ -168,20 +172,21 @@ class _Benchmark:
         plan, device, dtype = self._plan, self._predictor.device, self._predictor.dtype
         processes = self._processes()
         files = self._files()
-        self._on_step("The bound: a large matrix product, a wide convolution")
-        bound = measure_bound(device, dtype, self._workers, plan.seconds / 2)
+        with self._step("The bound: a large matrix product, a wide convolution"):
+            bound = measure_bound(device, dtype, self._workers, plan.seconds / 2)
         network: list[NetworkPace] = []
         runs: list[RunPace] = []
         for timesteps in plan.timesteps:
-            self._measure_timesteps(timesteps, bound, network, runs)
+            alone, whole = self._network_and_runs(timesteps, bound)
+            network += alone
+            runs += whole
         for way in self._ways[1:]:
             network += self._other_way(way, bound)
         file_threads = self._file_threads() if device.type == "cuda" else None
         other = None
         if plan.against is not None:
-            self._on_step(f"The yardstick {plan.against}")
-            other = yardstick.measure_yardstick(self._workload, device, dtype, plan.seconds)
-        on_gpu = judge_gpu(network, runs, file_threads, is_gpu=device.type == "cuda")
+            with self._step(f"The yardstick {plan.against}"):
+                other = yardstick.measure_yardstick(self._workload, device, dtype, plan.seconds)
         return BenchmarkDocument(
             schema_version=BENCHMARK_SCHEMA,
             command="benchmark",
@@ -193,14 +198,25 @@ class _Benchmark:
             runs=tuple(runs),
             processes=processes,
             yardstick=other,
-            goals=judge(network, files, runs, processes, other, on_gpu),
+            goals=(
+                *judge(network, files, runs, processes, other),
+                *judge_gpu(network, runs, file_threads, is_gpu=device.type == "cuda"),
+            ),
             seconds=time.perf_counter() - began,
         )
 
-    def _measure_timesteps(
-        self, timesteps: int, bound: float, network: list[NetworkPace], runs: list[RunPace]
-    ) -> None:
-        """Add the paces at one number of timesteps.
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """Say what is measured, and log how long that took."""
+        self._on_step(what)
+        began = time.perf_counter()
+        yield
+        _log.debug("%s: %.2f s", what, time.perf_counter() - began)
+
+    def _network_and_runs(
+        self, timesteps: int, bound: float
+    ) -> tuple[list[NetworkPace], list[RunPace]]:
+        """Measure the network alone and whole runs at one number of timesteps.
 
         What the ratios are made of, the best batch size, is measured in turn with the runs and the
         best time of each counts: another program's noise then rarely falls on one side alone.
@@ -208,14 +224,12 @@ class _Benchmark:
         paces = {size: self._network(timesteps, size, bound) for size in self._batch_sizes}
         best = max(paces, key=lambda size: paces[size].tiles_per_second)
         n_tiles = math.ceil(paces[best].tiles_per_second * self._plan.seconds * _RUN_LENGTH)
-        whole = {best: self._run(timesteps, best, n_tiles)}
-        for _ in range(_MORE_ROUNDS):
-            paces[best] = _faster(paces[best], self._network(timesteps, best, bound))
-            whole[best] = _faster(whole[best], self._run(timesteps, best, n_tiles))
-        network += paces.values()
-        runs += whole.values()
+        run = self._run(timesteps, best, n_tiles)
+        paces[best] = _faster(paces[best], self._network(timesteps, best, bound))
+        run = _faster(run, self._run(timesteps, best, n_tiles))
         others: list[int | Literal["auto"]] = [1, "auto"]
-        runs += [self._run(timesteps, size, n_tiles) for size in others if size != best]
+        other_runs = [self._run(timesteps, size, n_tiles) for size in others if size != best]
+        return [*paces.values()], [run, *other_runs]
 
     def _other_way(self, way: Way, bound: float) -> list[NetworkPace]:
         """The paces of the network run in another way than in a run without options."""
@@ -242,47 +256,47 @@ class _Benchmark:
         predictor: Predictor | None = None,
     ) -> NetworkPace:
         way = way or self._ways[0]
-        self._on_step(f"The network alone, {way}, T={timesteps}, batch {batch_size}")
-        return measure_network(
-            predictor or self._predictor,
-            self._workload,
-            self._workers,
-            way=way,
-            timesteps=timesteps,
-            batch_size=batch_size,
-            bound_gmac_per_second=bound,
-            seconds=self._plan.seconds,
-        )
+        with self._step(f"The network alone, {way}, T={timesteps}, batch {batch_size}"):
+            return measure_network(
+                predictor or self._predictor,
+                self._workload,
+                self._workers,
+                way=way,
+                timesteps=timesteps,
+                batch_size=batch_size,
+                bound_gmac_per_second=bound,
+                seconds=self._plan.seconds,
+            )
 
     def _run(self, timesteps: int, batch_size: int | Literal["auto"], n_tiles: int) -> RunPace:
-        self._on_step(f"From file to file, T={timesteps}, batch {batch_size}")
-        return measure_run(self._config(n_tiles, batch_size, timesteps), n_tiles)
+        with self._step(f"From file to file, T={timesteps}, batch {batch_size}"):
+            return measure_run(self._config(n_tiles, batch_size, timesteps), n_tiles)
 
     def _file_threads(self) -> float:
-        self._on_step("Reading and writing beside each other, without the network")
-        return measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
+        with self._step("Reading and writing beside each other, without the network"):
+            return measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
 
     def _files(self) -> tuple[FilePace, ...]:
         paces: list[FilePace] = []
         for tile_px in sorted({self._plan.tile_px, ENCODING_PX}):
-            self._on_step(f"Reading and writing, {tile_px} px")
             workload = self._workload.resized(tile_px)
             seconds = self._plan.seconds / 2
-            paces.append(measure_reading(workload, self._new_folder(), seconds))
-            paces.append(measure_encoding(workload, seconds))
-            paces.append(measure_writing(workload, self._new_folder(), seconds))
+            with self._step(f"Reading and writing, {tile_px} px"):
+                paces.append(measure_reading(workload, self._new_folder(), seconds))
+                paces.append(measure_encoding(workload, seconds))
+                paces.append(measure_writing(workload, self._new_folder(), seconds))
         return tuple(paces)
 
     def _processes(self) -> tuple[ProcessPace, ...]:
-        self._on_step("Start-up and memory of whole processes")
         one, many = self._config(1, 1, None), self._config(_MEMORY_TILES, _MEMORY_BATCH, None)
         tile = str(one.opt_v2_dir / self._workload.batch(1)[2][0])
-        return (
-            measure_process(HELP, ["--help"], _START_UP_REPETITIONS),
-            measure_process(INSPECT_TILE, ["inspect-tile", tile], _START_UP_REPETITIONS),
-            measure_process(INFER_ONE, infer_arguments(one)),
-            measure_process(INFER_MANY, infer_arguments(many)),
-        )
+        with self._step("Start-up and memory of whole processes"):
+            return (
+                measure_process(HELP, ["--help"], _START_UP_REPETITIONS),
+                measure_process(INSPECT_TILE, ["inspect-tile", tile], _START_UP_REPETITIONS),
+                measure_process(INFER_ONE, infer_arguments(one)),
+                measure_process(INFER_MANY, infer_arguments(many)),
+            )
 
     def _config(
         self, n_tiles: int, batch_size: int | Literal["auto"], timesteps: int | None

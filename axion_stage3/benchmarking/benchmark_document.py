@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from axion_stage3.benchmarking.file_pace import FilePace
 from axion_stage3.benchmarking.goals import Goal
 from axion_stage3.benchmarking.network_pace import NetworkPace
 from axion_stage3.benchmarking.whole_runs import ProcessPace, RunPace
+from axion_stage3.processor_cores import n_usable_cores
 
 BENCHMARK_SCHEMA: Final = 1
 _CPU_INFO: Final = Path("/proc/cpuinfo")
@@ -117,19 +117,13 @@ def machine_record(device: torch.device) -> MachineRecord:
     is_cuda = device.type == "cuda"
     return MachineRecord(
         processor=processor,
-        n_cores=_n_cores(),
+        n_cores=n_usable_cores(),
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if is_cuda else processor,
         python=platform.python_version(),
         torch=torch.__version__,
         system=f"{platform.system()} {platform.release()}",
     )
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor_name() -> str:

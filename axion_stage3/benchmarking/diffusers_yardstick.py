@@ -7,25 +7,24 @@ built. Its weights are random: they do not change how long it takes.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from axion_stage3.benchmarking.network_pace import gmac_per_tile
-from axion_stage3.errors import MissingExtraError, UsageError
+from axion_stage3.benchmarking.timing import measure_pace
+from axion_stage3.errors import UsageError
+from axion_stage3.inference.devices import Workers
+from axion_stage3.optional_imports import import_extra
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from axion_stage3.benchmarking.workload import Workload
 
-NAME: Final = "diffusers-unet"
-STRIDE_PX: Final = 8
+_NAME: Final = "diffusers-unet"
+_STRIDE_PX: Final = 8
 _TIMESTEPS: Final = 10
 _WIDTHS: Final = (48, 64, 128, 144)
 _NORM_GROUPS: Final = 16
@@ -61,13 +60,7 @@ def require_diffusers() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module("diffusers")
-    except ImportError as error:
-        raise MissingExtraError(
-            "The yardstick diffusers-unet needs diffusers, which is not installed.",
-            hint="pip install 'axion-stage3[bench]'",
-        ) from error
+    return import_extra("diffusers", extra="bench", need=f"The yardstick {_NAME} needs")
 
 
 def check_tile_size(tile_px: int) -> None:
@@ -76,10 +69,10 @@ def check_tile_size(tile_px: int) -> None:
     Raises:
         UsageError: The size is no multiple of 8.
     """
-    if tile_px % STRIDE_PX:
+    if tile_px % _STRIDE_PX:
         raise UsageError(
-            f"The yardstick diffusers-unet cannot take tiles of {tile_px} px.",
-            hint=f"Give a multiple of {STRIDE_PX} to --tile-size, or leave --against out.",
+            f"The yardstick {_NAME} cannot take tiles of {tile_px} px.",
+            hint=f"Give a multiple of {_STRIDE_PX} to --tile-size, or leave --against out.",
         )
 
 
@@ -93,6 +86,9 @@ def measure_yardstick(
         device: The device that computes.
         dtype: Of the network's weights.
         seconds: How long to measure each batch size, at least one batch.
+
+    Raises:
+        MissingExtraError: diffusers is not installed.
     """
     diffusers = require_diffusers()
     network = diffusers.UNet2DModel(
@@ -110,6 +106,7 @@ def measure_yardstick(
     scheduler = diffusers.DDIMScheduler()
     scheduler.set_timesteps(_TIMESTEPS)
 
+    @torch.inference_mode()
     def ground(n_tiles: int) -> Tensor:
         opt_v2, s1, _ = workload.batch(n_tiles)
         arrays = torch.from_numpy(opt_v2), torch.from_numpy(s1)
@@ -120,25 +117,21 @@ def measure_yardstick(
             noisy = scheduler.step(predicted, timestep, noisy).prev_sample
         return noisy.float().cpu()
 
-    with torch.inference_mode():
-        gmac = gmac_per_tile(lambda: ground(1))
-        paces = {size: _pace(ground, size, seconds) for size in _BATCH_SIZES}
+    def pace(n_tiles: int) -> float:
+        def work() -> int:
+            ground(n_tiles)
+            return n_tiles
+
+        return measure_pace(work, Workers(1, torch.get_num_threads()), seconds)
+
+    paces = {size: pace(size) for size in _BATCH_SIZES}
     best = max(paces, key=paces.__getitem__)
     return YardstickPace(
-        name=NAME,
+        name=_NAME,
         version=str(diffusers.__version__),
         parameters=sum(weight.numel() for weight in network.parameters()),
         timesteps=_TIMESTEPS,
         batch_size=best,
         tiles_per_second=paces[best],
-        gmac_per_tile=gmac,
+        gmac_per_tile=gmac_per_tile(lambda: ground(1)),
     )
-
-
-def _pace(ground: Callable[[int], object], n_tiles: int, seconds: float) -> float:
-    ground(n_tiles)
-    n_done, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or not n_done:
-        ground(n_tiles)
-        n_done += n_tiles
-    return n_done / elapsed

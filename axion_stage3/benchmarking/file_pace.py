@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from axion_stage3.benchmarking.timing import measure_pace
+from axion_stage3.benchmarking.timing import BYTES_PER_MEGABYTE, measure_pace
 from axion_stage3.inference.devices import Workers
 from axion_stage3.tiles.npz_writer import encode_npz, write_npz
 from axion_stage3.tiles.pairing import find_pairs
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Operation = Literal["read", "encode", "write"]
 
 _ONE_THREAD: Final = Workers(n_workers=1, n_threads=1)
-_BYTES_PER_MEGABYTE: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def _file_pace(
         operation=operation,
         tile_px=tile_px,
         tiles_per_second=pace,
-        megabytes_per_second=pace * n_bytes / _BYTES_PER_MEGABYTE,
+        megabytes_per_second=pace * n_bytes / BYTES_PER_MEGABYTE,
         numpy_tiles_per_second=plain_pace,
         times_numpy=pace / plain_pace,
     )

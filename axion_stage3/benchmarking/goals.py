@@ -47,7 +47,6 @@ def judge(
     runs: Sequence[RunPace],
     processes: Sequence[ProcessPace],
     yardstick: YardstickPace | None,
-    on_gpu: tuple[Goal, ...] = (),
 ) -> tuple[Goal, ...]:
     """Compare what was measured with what is wanted.
 
@@ -57,7 +56,6 @@ def judge(
         runs: From files to files.
         processes: Commands as processes of their own.
         yardstick: The other network, if it was measured.
-        on_gpu: From :func:`judge_gpu`.
     """
     best_run = {t: _fastest(runs, t) for t in (1, 10)}
     best_network = _fastest(network, 10)
@@ -78,7 +76,6 @@ def judge(
         _at_most("--help, s", seconds.get(HELP), 0.5),
         _at_most("inspect-tile, s", seconds.get(INSPECT_TILE), 0.6),
         _at_most("infer of one tile, start to end, s", seconds.get(INFER_ONE), 4.0),
-        *on_gpu,
     )
 
 
@@ -89,7 +86,9 @@ def judge_gpu(
     *,
     is_gpu: bool,
 ) -> tuple[Goal, ...]:
-    """Compare what was measured on a GPU with what is wanted on an H100; nothing without one.
+    """Compare what was measured on a GPU with what is wanted on an H100.
+
+    Without a GPU the goals are there, but say that nothing was measured.
 
     Args:
         network: The network alone.

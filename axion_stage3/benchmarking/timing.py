@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from axion_stage3.inference.devices import Workers
 
-_MEGABYTE: Final = 1e6
+BYTES_PER_MEGABYTE: Final = 1e6
+
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"
@@ -90,7 +91,7 @@ def watch_memory(device: torch.device) -> Iterator[PeakMemory]:
     yield peak
     peak.rss_mb = _peak_rss_mb() if can_reset else None
     if device.type == "cuda":
-        peak.gpu_mb = torch.cuda.max_memory_reserved(device) / _MEGABYTE
+        peak.gpu_mb = torch.cuda.max_memory_reserved(device) / BYTES_PER_MEGABYTE
 
 
 def _reset_peak_rss() -> bool:
@@ -104,5 +105,5 @@ def _reset_peak_rss() -> bool:
 def _peak_rss_mb() -> float | None:
     for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / _MEGABYTE
+            return int(line.split()[1]) * 1024 / BYTES_PER_MEGABYTE
     return None

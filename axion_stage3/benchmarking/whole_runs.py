@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.benchmarking import process_launcher
-from axion_stage3.benchmarking.timing import watch_memory
+from axion_stage3.benchmarking.timing import BYTES_PER_MEGABYTE, watch_memory
 from axion_stage3.errors import AxionError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.inference.grounding_run import run_inference
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
 
-_BYTES_PER_MEGABYTE: Final = 1e6
 _QUEUE_PX: Final = 1 << 20
 
 
@@ -156,6 +155,22 @@ def measure_process(title: str, arguments: Sequence[str], n_repetitions: int = 1
     return ProcessPace(title, min(seconds for seconds, _ in runs), max(sizes, default=None))
 
 
+def infer_arguments(config: InferenceConfig) -> list[str]:
+    """Return the command line that gives a configuration, as far as a benchmark sets it."""
+    options = {
+        "--checkpoint": config.checkpoint,
+        "--opt-v2-dir": config.opt_v2_dir,
+        "--s1-dir": config.s1_dir,
+        "--output-dir": config.output_dir,
+        "--batch-size": config.batch_size,
+        "--timesteps": config.timesteps,
+        "--device": config.device,
+        "--precision": config.precision,
+    }
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    return ["infer", *(text for option in given for text in option), "--quiet"]
+
+
 def _run_process(arguments: Sequence[str]) -> tuple[float, float | None]:
     """Wall time in seconds and peak memory in megabytes of one process."""
     # Isolated and without site-packages, so that the launcher is small and quick.
@@ -171,20 +186,4 @@ def _run_process(arguments: Sequence[str]) -> tuple[float, float | None]:
             hint="Run it by hand to see why.",
         )
     peak_bytes = report["peak_bytes"]
-    return report["seconds"], None if peak_bytes is None else peak_bytes / _BYTES_PER_MEGABYTE
-
-
-def infer_arguments(config: InferenceConfig) -> list[str]:
-    """The command line that gives a configuration, as far as a benchmark sets it."""
-    options = {
-        "--checkpoint": config.checkpoint,
-        "--opt-v2-dir": config.opt_v2_dir,
-        "--s1-dir": config.s1_dir,
-        "--output-dir": config.output_dir,
-        "--batch-size": config.batch_size,
-        "--timesteps": config.timesteps,
-        "--device": config.device,
-        "--precision": config.precision,
-    }
-    given = [(name, str(value)) for name, value in options.items() if value is not None]
-    return ["infer", *(text for option in given for text in option), "--quiet"]
+    return report["seconds"], None if peak_bytes is None else peak_bytes / BYTES_PER_MEGABYTE

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from axion_stage3 import __version__
 from axion_stage3.cli.guard import guarded, is_debugging
+from axion_stage3.cli.output import Output
+from axion_stage3.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +36,9 @@ COMMANDS: Final = {
     "doctor": "axion_stage3.cli.commands.doctor",
 }
 """Command name to its module, in the order of ``--help``. A name of two words is in a group."""
+
+_TYPER_USAGE_ERROR: Final[Any] = typer.BadParameter.__base__
+"""Typer names its usage errors in public by this kind of them alone."""
 
 _GROUPS: Final = {"config": "Show, begin and describe the configuration of `infer`."}
 
@@ -79,11 +85,21 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    is_json = _has_json_log(arguments)
     try:
-        build_app()(args=list(arguments), prog_name="axion-stage3")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        end = build_app()(
+            args=list(arguments), prog_name="axion-stage3", standalone_mode=not is_json
+        )
+    except SystemExit as exit_:
+        end = exit_.code
+    except _TYPER_USAGE_ERROR as error:  # Typer's own text would be no line of the log
+        Output(log_format="json").error(
+            error.format_message(),
+            hint="`axion-stage3 COMMAND --help` shows what a command takes.",
+            code=UsageError.code,
+        )
+        return UsageError.exit_code
+    return end if isinstance(end, int) else int(end is not None)
 
 
 def main() -> None:
@@ -92,6 +108,11 @@ def main() -> None:
         # Warnings are for developers; what a user must know is said by a message of the program.
         warnings.simplefilter("ignore")
     sys.exit(run(sys.argv[1:]))
+
+
+def _has_json_log(arguments: Sequence[str]) -> bool:
+    """Whether a JSON log is asked for, said of a command line that may not be a valid one."""
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)
 
 
 def _print_version(is_wanted: bool) -> None:

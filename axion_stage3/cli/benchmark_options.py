@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -11,6 +11,14 @@ from axion_stage3.cli.path_values import parse_path
 
 _TILES: Final = "Tiles"
 _WHAT: Final = "What is measured"
+
+
+def _parse_counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(entry) for entry in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of numbers such as 1,8.") from None
+
 
 TilesOptV2Dir = Annotated[
     Path | None,
@@ -43,9 +51,10 @@ TileSize = Annotated[
     ),
 ]
 TimestepsList = Annotated[
-    str,
+    Any,
     typer.Option(
         "--timesteps",
+        parser=_parse_counts,
         metavar="T,T",
         help="Numbers of timesteps. Default: 1,10.",
         show_default=False,
@@ -53,9 +62,10 @@ TimestepsList = Annotated[
     ),
 ]
 BatchSizes = Annotated[
-    str | None,
+    Any,
     typer.Option(
         "--batch-sizes",
+        parser=_parse_counts,
         metavar="N,N",
         help="Batch sizes of the network alone. Default: 1,2,4,8,16; on CUDA 1,8,64,256.",
         show_default=False,
@@ -81,15 +91,3 @@ Seconds = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-
-
-def parse_counts(option: str, text: str) -> tuple[int, ...]:
-    """Make numbers of a list such as ``1,8``.
-
-    Raises:
-        typer.BadParameter: An entry is no whole number.
-    """
-    try:
-        return tuple(int(entry) for entry in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{option} is {text!r}; give numbers such as 1,8") from None

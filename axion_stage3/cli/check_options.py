@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from axion_stage3.inspection.tile_checks import CheckOptions
@@ -12,24 +12,23 @@ from axion_stage3.tiles.tile_loading import LoadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
-def check_options(
-    given: Mapping[str, Any], *, checkpoint: Path | None = None, output_dir: Path | None = None
-) -> CheckOptions:
+def check_options(given: Mapping[str, Any]) -> CheckOptions:
     """Combine the options given, what the run recorded, and the defaults, in this order.
 
     Args:
-        given: Fields of `LoadOptions` by name; None means not given.
-        checkpoint: Checkpoint whose training range tiles are compared with; None: the bundled one.
-        output_dir: Output folder of a run.
+        given: Parameters of the command by name, None where an option was not given: ``checkpoint``
+            (its training range is what tiles are compared with), ``output_dir`` (of a run), and
+            fields of `LoadOptions`.
 
     Raises:
         UsageError: An option cannot work.
         InputFolderError: There is no such output folder.
         CheckpointError: The training range cannot be read.
     """
+    output_dir = given["output_dir"]
     base = LoadOptions() if output_dir is None else RunFolder(output_dir).load_options
-    load = replace(base, **{name: value for name, value in given.items() if value is not None})
-    return CheckOptions(load=load, training_ranges=read_training_ranges(checkpoint))
+    names = [field.name for field in fields(base) if given.get(field.name) is not None]
+    load = replace(base, **{name: given[name] for name in names})
+    return CheckOptions(load=load, training_ranges=read_training_ranges(given["checkpoint"]))

@@ -10,6 +10,7 @@ import typer
 
 from axion_stage3.cli import options
 from axion_stage3.cli.commands.infer import infer
+from axion_stage3.cli.path_values import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,11 @@ WithSources = Annotated[
 ]
 StarterFile = Annotated[
     Path | None,
-    typer.Argument(parser=options.parse_path, metavar="[FILE]", help="The file to write."),
+    typer.Argument(
+        parser=parse_path,
+        metavar="FILE",
+        help="The file to write. Default: axion-stage3.toml.",
+    ),
 ]
 
 

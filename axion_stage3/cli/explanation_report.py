@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from axion_stage3.cli.inspection_report import SEVERITY_COLOURS, indented
+from axion_stage3.cli.text_layout import SEVERITY_COLOURS, indented
 
 if TYPE_CHECKING:
     from axion_stage3.inspection.explanation import ExplanationDocument, FindingExplanation

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any, Final
+
+from axion_stage3.cli.text_layout import WIDTH, indented
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.folder_listing import RefusedFile
 
-WIDTH: Final = 80
 RULE: Final = "=" * WIDTH
 BUNDLED_NAME: Final = "bundled reference checkpoint"
 MAX_LISTED: Final = 20
@@ -177,9 +177,9 @@ def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> li
         return []
     lines = [f"⚠ Warning: {n_failed} {'tile' if n_failed == 1 else 'tiles'} failed:"]
     for name, reason, hint in failures[:MAX_LISTED]:
-        lines += [f"  - {name}", *_indented(reason, "      ")]
+        lines += [f"  - {name}", *indented(reason, 6)]
         if hint:
-            lines += _indented(f"Hint: {hint}", "      ")
+            lines += indented(f"Hint: {hint}", 6)
     if n_failed > MAX_LISTED:
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
     lines.append("  When the cause is mended, --retry-failed runs these again.")
@@ -222,15 +222,3 @@ def as_folder(path: Location) -> str:
 
 def _as_word(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _indented(text: str, indent: str) -> list[str]:
-    """Wrap at words; what has no break, such as a path, stays whole so that it can be copied."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

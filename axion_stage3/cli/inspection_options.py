@@ -40,7 +40,7 @@ RunDir = Annotated[
     Path | None,
     typer.Argument(
         parser=parse_path,
-        metavar="[OUTPUT_DIR]",
+        metavar="OUTPUT_DIR",
         help="Output folder of a run, to check its outputs. Leave it out to check inputs.",
         show_default=False,
     ),
@@ -59,8 +59,10 @@ Format = Annotated[
     FormatChoice,
     typer.Option(
         "--format",
-        help="Text for people; json or jsonl (a line per tile); csv (a line per finding); "
-        "github (annotations of a workflow).",
+        metavar="NAME",
+        help="text for people; json or jsonl (a line per tile); csv (a line per finding); "
+        "github (annotations of a workflow). Default: text.",
+        show_default=False,
         rich_help_panel=_RESULT,
     ),
 ]
@@ -68,7 +70,9 @@ MinSeverity = Annotated[
     SeverityChoice,
     typer.Option(
         "--min-severity",
-        help="Leave findings below this severity out.",
+        metavar="SEVERITY",
+        help="Leave findings below this severity out: info, warning or error. Default: info.",
+        show_default=False,
         rich_help_panel=_RESULT,
     ),
 ]
@@ -85,7 +89,10 @@ FailOn = Annotated[
     FailOnChoice,
     typer.Option(
         "--fail-on",
-        help="End with exit code 3 where a finding reaches this severity.",
+        metavar="SEVERITY",
+        help="End with exit code 3 where a finding reaches this severity: info, warning, error or "
+        "never. Default: error.",
+        show_default=False,
         rich_help_panel=_RESULT,
     ),
 ]
@@ -134,7 +141,7 @@ RangeCheckpoint = Annotated[
 FindingIds = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]...",
+        metavar="ID",
         help="Ids such as AX-T007. Leave them out to list all findings.",
         show_default=False,
     ),

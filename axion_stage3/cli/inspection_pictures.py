@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from axion_stage3.cli.text_layout import WIDTH
 from axion_stage3.exporting.composites import (
     VH_RANGE_DB,
     VV_RANGE_DB,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from axion_stage3.exporting.composites import Rgb
     from axion_stage3.tiles.findings import Subject
 
-WIDTH: Final = 80
 _ORDER: Final[tuple[Subject, ...]] = ("opt_v2", "s1", "opt_final")
 _GAP: Final = 2
 _MOST_COLUMNS: Final = 38

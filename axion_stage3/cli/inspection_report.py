@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Final
 
 import typer
 
+from axion_stage3.cli.text_layout import SEVERITY_COLOURS, WIDTH, indented
 from axion_stage3.exporting.wording import counted, decimal, printable, shortened
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from axion_stage3.inspection.finding_record import FindingRecord
     from axion_stage3.inspection.run_story import RunStory
     from axion_stage3.inspection.tile_inspection import FileRecord, InspectionReport
-
-WIDTH: Final = 80
-SEVERITY_COLOURS: Final = {"info": "blue", "warning": "yellow", "error": "red"}
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _KEY_WIDTH: Final = 20
@@ -173,20 +170,3 @@ def _statistics(statistics: dict[str, float | int | str | None]) -> Iterator[str
     for start in range(0, len(cells), per_line):
         row = "".join(f"{cell:<{width}}" for cell in cells[start : start + per_line])
         yield f"    {row.rstrip()}"
-
-
-def indented(text: str, first: int, rest: int | None = None) -> list[str]:
-    """A text in lines of at most 80 columns.
-
-    Args:
-        text: The text; its control characters are made visible.
-        first: Spaces before the first line.
-        rest: Spaces before the other lines; as many if left out.
-    """
-    return textwrap.wrap(
-        printable(text),
-        WIDTH,
-        initial_indent=" " * first,
-        subsequent_indent=" " * (first if rest is None else rest),
-        break_on_hyphens=False,
-    )

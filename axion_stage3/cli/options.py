@@ -358,7 +358,7 @@ Verbose = Annotated[
         "--verbose",
         "-v",
         metavar="",
-        help="Show what is decided, and what is done with each tile; no progress bar.",
+        help="Show what is decided, and each tile or step when it is done; no progress bar.",
         rich_help_panel=CONSOLE_PANEL,
     ),
 ]

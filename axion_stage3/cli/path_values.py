@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from axion_stage3.errors import UsageError
+from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.storage.locations import parse_location as location_of
 from axion_stage3.storage.locations import require_local
 
@@ -41,6 +41,32 @@ def parse_location(text: str) -> Path | ObjectUrl:
         return location_of(text)
     except UsageError as error:
         raise typer.BadParameter(f"{error.message} {error.hint}") from None
+
+
+def required(path: Path | None, option: str) -> Path:
+    """Return the value of an option that must be given here.
+
+    Raises:
+        UsageError: It was not given.
+    """
+    if path is None:
+        raise UsageError(f"{option} is missing.", hint=f"Add {option}; see --help.")
+    return path
+
+
+def require_folder_of(*files: Path | None) -> None:
+    """Refuse a file whose folder is not there, before the work whose results it is to hold.
+
+    Raises:
+        OutputError: There is no such folder.
+    """
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise OutputError(
+                f"There is no folder {file.parent} for the file {file.name}.",
+                hint="Make it first, or give another path.",
+                path=file,
+            )
 
 
 def _refuse_empty(text: str) -> None:

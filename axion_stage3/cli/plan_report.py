@@ -80,11 +80,11 @@ def duration_text(seconds: float | None) -> str:
 
 def size_text(n_bytes: float) -> str:
     """A size with three digits, such as ``1.23 GB`` (10^9 bytes)."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if n_bytes < 999.5:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
-    return f"{n_bytes:,.3g} PB"
+    return f"{n_bytes:.3g} EB" if n_bytes < 999.5 else f"{n_bytes:,.0f} EB"
 
 
 def _time_per_tile(plan: RunPlan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from axion_stage3.cli.text_layout import WIDTH
 from axion_stage3.exporting.wording import counted, decimal, printable, shortened
 from axion_stage3.runs.run_statistics import OUTLIER_FIELDS
 from axion_stage3.statistics.accumulators import GUIDE_FIELDS
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from axion_stage3.runs.run_statistics import RankedTile, RunStatistics
     from axion_stage3.runs.statistics_table import UnusableTile
 
-WIDTH: Final = 80
 
 _POINTS: Final = ("min", "p05", "median", "p95", "max")
 _MOST_FOLDERS: Final = 20

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.errors import UsageError
 from axion_stage3.exporting.validation_pictures import validation_picture
 
 if TYPE_CHECKING:
@@ -18,19 +17,6 @@ if TYPE_CHECKING:
     from axion_stage3.cli.output import Output
     from axion_stage3.training.trainer import TrainingResult
     from axion_stage3.training.validation import ValidationResult
-
-T = TypeVar("T")
-
-
-def required(value: T | None, option: str) -> T:
-    """Return the value of an option that must be given.
-
-    Raises:
-        UsageError: It was not given.
-    """
-    if value is None:
-        raise UsageError(f"{option} is missing.", hint=f"Add {option}; see --help.")
-    return value
 
 
 class TrainingConsole:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.cli.validation_report import FORMATS
@@ -17,6 +16,7 @@ from axion_stage3.inspection.validation_document import (
     summary_line,
 )
 from axion_stage3.inspection.validation_summary import SummaryBuilder
+from axion_stage3.processor_cores import n_usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from axion_stage3.inspection.tile_checks import CheckOptions
     from axion_stage3.inspection.validation import Validation
     from axion_stage3.inspection.validation_summary import FindingFilter, ValidationSummary
-
-
-class Results(Protocol):
-    """Results of a validation, whether they are being made or were saved."""
-
-    def __iter__(self) -> Iterator[TileFindings]:
-        """The results in their order."""
 
 
 def open_validation(
@@ -50,7 +43,7 @@ def open_validation(
         InputError: A folder or its content cannot be used.
         UsageError: No folder was given.
     """
-    workers = n_workers or len(os.sched_getaffinity(0))
+    workers = n_workers or n_usable_cores()
     if output_dir is not None:
         return validate_run(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir, n_workers=workers)
     return validate_inputs(opt_v2_dir, s1_dir, options, n_workers=workers)
@@ -113,7 +106,7 @@ def report(
     return summary
 
 
-def _counted(source: Results, progress: TileProgress) -> Iterator[TileFindings]:
+def _counted(source: Iterable[TileFindings], progress: TileProgress) -> Iterator[TileFindings]:
     for result in source:
         yield result
         if result.is_checked:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from axion_stage3.cli.inspection_report import SEVERITY_COLOURS, indented
+from axion_stage3.cli.text_layout import SEVERITY_COLOURS, indented
 from axion_stage3.exporting.wording import counted, printable
 from axion_stage3.inspection.validation_document import json_line, summary_line
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from axion_stage3.atomic_write import write_bytes
+from axion_stage3.config import MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint_formats import (
     MalformedCheckpointError,
     decode_pt,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 BUNDLED_CHECKPOINT: Final = Path(__file__).parents[1] / "checkpoints" / "reference.safetensors"
 FORMAT_VERSION: Final = 1
+"""Version of the configuration document; one without an entry ``format`` is of this version."""
+
 _MAX_BYTES: Final = 512 * 2**20
 _REAL_DTYPES: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MAX_WIDTH: Final = 1024
@@ -84,7 +86,8 @@ def load_checkpoint(path: Path | str | ObjectUrl | None = None) -> Checkpoint:
 
     Raises:
         CheckpointNotFoundError: There is no such file.
-        CheckpointError: Not a checkpoint, corrupt, needs pickled code, or its weights do not fit.
+        CheckpointError: Not a checkpoint, corrupt, of another format, needs pickled code, or its
+            weights do not fit.
     """
     source = BUNDLED_CHECKPOINT if path is None else as_location(path)
     data = _read_file(source)
@@ -94,11 +97,12 @@ def load_checkpoint(path: Path | str | ObjectUrl | None = None) -> Checkpoint:
     except MalformedCheckpointError as error:
         raise _refuse(source, str(error)) from error
     config: Mapping[str, Any] = facts["config"]
+    _check_format(source, config)
     network = _build_network(source, state, config)
     return Checkpoint(
         network=network,
         epoch=facts["epoch"],
-        timesteps=_positive_int(source, config, "timesteps"),
+        timesteps=_timesteps(source, config),
         schedule=_schedule(source, config),
         grounding_reference=_grounding_reference(source, config),
         config=config,
@@ -155,9 +159,9 @@ def _read_file(path: Location) -> bytes:
                 path=path,
             )
         return path.read_bytes()
+    except CheckpointError:
+        raise
     except OSError as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(
             f"Checkpoint {path} cannot be read: {error.strerror or error}.",
             hint="Check the path and its permissions.",
@@ -169,10 +173,22 @@ def _refuse(path: Location, reason: str) -> CheckpointError:
     return CheckpointError(f"Checkpoint {path}: {reason}.", hint=_TRAIN_HINT, path=path)
 
 
-def _positive_int(path: Location, config: Mapping[str, Any], key: str) -> int:
-    value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
-        raise _refuse(path, f"config entry {key!r} is {value!r}, not a number from 1 to 1000")
+def _check_format(path: Location, config: Mapping[str, Any]) -> None:
+    found = config.get("format", FORMAT_VERSION)
+    if found != FORMAT_VERSION:
+        raise CheckpointError(
+            f"Checkpoint {path} is of format {found!r:.40}; this version reads {FORMAT_VERSION}.",
+            hint="Use the version of axion-stage3 that wrote it, or a newer one.",
+            path=path,
+        )
+
+
+def _timesteps(path: Location, config: Mapping[str, Any]) -> int:
+    value = config.get("timesteps")
+    if type(value) is not int or not 1 <= value <= MAX_TIMESTEPS:
+        raise _refuse(
+            path, f"config entry 'timesteps' is {value!r}, not a number from 1 to {MAX_TIMESTEPS}"
+        )
     return value
 
 
@@ -201,12 +217,9 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
 def _schedule(path: Location, config: Mapping[str, Any]) -> NoiseSchedule:
     document = config.get("schedule", {})
     try:
-        schedule = NoiseSchedule(**{key: float(value) for key, value in document.items()})
+        return NoiseSchedule(**{key: float(value) for key, value in document.items()})
     except (TypeError, ValueError, AttributeError) as error:
         raise _refuse(path, f"config entry 'schedule' is unfit ({error})") from error
-    if not all(math.isfinite(getattr(schedule, entry.name)) for entry in fields(schedule)):
-        raise _refuse(path, "config entry 'schedule' is not finite")
-    return schedule
 
 
 def _grounding_reference(path: Location, config: Mapping[str, Any]) -> GroundingReference | None:

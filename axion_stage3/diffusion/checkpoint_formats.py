@@ -30,8 +30,7 @@ from axion_stage3.tiles.zip_directory import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-METADATA_KEY: Final = "axion_stage3"
-
+_METADATA_KEY: Final = "axion_stage3"
 _CHECKSUM_KEY: Final = "weights_sha256"
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 1 << 20
@@ -43,8 +42,8 @@ class MalformedCheckpointError(Exception):
 
 def looks_like_safetensors(data: bytes) -> bool:
     """Whether the bytes begin like a safetensors file."""
-    n_header = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    return data[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{" and n_header < len(data)
+    # In a ZIP this byte is the way of compression, which is never 123.
+    return data[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{"
 
 
 def encode_safetensors(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -60,7 +59,7 @@ def encode_safetensors(state: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     checksum = _weights_checksum(save(dict(state)))
     text = json.dumps({**facts, _CHECKSUM_KEY: checksum}, allow_nan=False)
     # One entry only: several are written in random order, and equal checkpoints must be equal.
-    return save(dict(state), metadata={METADATA_KEY: text})
+    return save(dict(state), metadata={_METADATA_KEY: text})
 
 
 def decode_safetensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -80,7 +79,7 @@ def decode_safetensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MalformedCheckpointError("not a safetensors file, or cut short")
     try:
         metadata = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + n_header])["__metadata__"]
-        facts = json.loads(metadata[METADATA_KEY])
+        facts = json.loads(metadata[_METADATA_KEY])
         expected = facts.get(_CHECKSUM_KEY)
         if expected is not None and expected != _weights_checksum(data):
             raise MalformedCheckpointError("its weights are damaged: their checksum does not fit")

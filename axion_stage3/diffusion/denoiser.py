@@ -1,7 +1,9 @@
-"""What a denoiser is, and the preconditioning that makes one out of a network.
+"""What a denoiser is, and the preconditioning (EDM) that makes one out of a network.
 
 A sampler knows nothing of networks, conditions or tiles: it calls ``denoiser(noisy, sigma)`` and
 gets an estimate of the clean residual back. Anything that keeps this contract can be sampled from.
+
+The residual is whitened to unit variance, so that sigma_data of Karras et al. 2022 is 1 throughout.
 """
 
 from __future__ import annotations
@@ -30,26 +32,25 @@ class Denoiser(Protocol):
         ...
 
 
-def c_skip(sigma: Level, sigma_data: float = 1.0) -> Level:
-    """Share of the noisy input that passes by the network: s²/(σ² + s²).
+def c_skip(sigma: Level) -> Level:
+    """Share of the noisy input that passes by the network: 1/(σ² + 1).
 
     Karras et al. 2022, Table 1 (EDM). D(x; σ) = c_skip x + c_out F(c_in x; c_noise).
 
     Args:
         sigma: Noise level, > 0; a number or a tensor.
-        sigma_data: Standard deviation s of the clean residual.
     """
-    return sigma_data**2 / (sigma * sigma + sigma_data**2)
+    return 1 / (sigma * sigma + 1)
 
 
-def c_out(sigma: Level, sigma_data: float = 1.0) -> Level:
-    """Gain of the network's output: σ s/√(σ² + s²). Arguments as for :func:`c_skip`."""
-    return sigma * sigma_data * c_in(sigma, sigma_data)
+def c_out(sigma: Level) -> Level:
+    """Gain of the network's output: σ/√(σ² + 1)."""
+    return sigma * c_in(sigma)
 
 
-def c_in(sigma: Level, sigma_data: float = 1.0) -> Level:
-    """Gain of the network's input, which gives it unit variance: 1/√(σ² + s²)."""
-    gain: Level = (sigma * sigma + sigma_data**2) ** -0.5
+def c_in(sigma: Level) -> Level:
+    """Gain of the network's input, which gives it unit variance: 1/√(σ² + 1)."""
+    gain: Level = (sigma * sigma + 1) ** -0.5
     return gain
 
 

@@ -72,8 +72,7 @@ def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
         sigma_px: Standard deviation of the blur.
         device: Where it is needed.
     """
-    # A plain dictionary, not a cache of functools: torch's compiler looks through the one and past
-    # the other.
+    # A plain dictionary, not functools.lru_cache: torch.compile ignores that and computes anew.
     key = length, sigma_px, device
     matrix = _matrices.get(key)
     if matrix is None:

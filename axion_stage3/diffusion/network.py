@@ -9,10 +9,12 @@
 The correction is made of two parts: a free one, and gains on bands of detail that are there
 already (``trust`` below 0 takes detail away, above 0 sharpens; ``leak`` takes the radar's speckle
 out or puts its edges in). To judge how far detail is to be trusted is far easier to learn than to
-redraw it, and carries over to faults that were never seen. The
-gate, doubt / (doubt + 0.1), closes where nothing speaks against opt_v2: ``doubt`` is the predicted
-error of opt_v2, learned from its true error alone. (A gate that is trained by what it lets through
-closes early and stays closed.)
+redraw it, and carries over to faults that were never seen.
+
+The gate, doubt / (doubt + 0.1), closes where nothing speaks against opt_v2: ``doubt`` is the
+predicted error of opt_v2, learned from its true error alone. (A gate that is trained by what it
+lets through closes early and stays closed.)
+
 ``scale`` is the predicted spread of the detail, near 0 where nothing speaks against opt_v2.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
@@ -45,11 +47,13 @@ _LOG_SCALE_RANGE = (-5.0, 2.0)
 _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
 _FEATURE_LIMIT = 6.0
+"""Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""
+
 _BLOCK_GAIN = 0.5
 _NOISE_FREQUENCIES = 8
 
 Films: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
-"""Gain and shift, (1, width, 1, 1), of each block of the denoiser, by noise level."""
+"""Film (gain and shift, (1, width, 1, 1)) of each block of the denoiser, by noise level."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -110,14 +114,15 @@ def from_network_space(value: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(film(conv(x)))), the identity at initialisation."""
+    """x + conv(silu(film(conv(x)))), the identity until the second convolution is initialised.
+
+    Film is a gain and a shift of each channel (FiLM, Perez et al. 2018, eq. 2).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Apply the block; ``film`` is (gain, shift), each broadcastable to (B, width, 1, 1)."""
@@ -132,6 +137,12 @@ class ResidualBlock(nn.Module):
 
 def _blocks(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+
+
+def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution
 
 
 class Encoder(nn.Module):
@@ -151,14 +162,10 @@ class Encoder(nn.Module):
         self.up_middle = _blocks(middle, up_middle)
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up_fine = _blocks(fine, up_fine)
-        self.correction = nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1)
-        self.gains = nn.Conv2d(middle, 1 + N_GAINS, 3, padding=1)
-        self.log_scale = nn.Conv2d(fine, _PACK**2, 3, padding=1)
+        self.correction = _zeroed(nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1))
+        self.gains = _zeroed(nn.Conv2d(middle, 1 + N_GAINS, 3, padding=1))
+        self.log_scale = _zeroed(nn.Conv2d(fine, _PACK**2, 3, padding=1))
         self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
-        for head in (self.correction, self.gains, self.log_scale):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-
         _keep_variance(self)
 
     def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -208,17 +215,15 @@ class ResidualDenoiser(nn.Module):
         width = config.denoiser_width
         self.enter = nn.Conv2d(4 * _PACK**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.denoiser_blocks))
-        self.leave = nn.Conv2d(width, 4 * _PACK**2, 3, padding=1)
+        self.leave = _zeroed(nn.Conv2d(width, 4 * _PACK**2, 3, padding=1))
         self.embed_noise = nn.Sequential(
             nn.Linear(2 * _NOISE_FREQUENCIES, 64),
             nn.SiLU(),
             nn.Linear(64, 2 * width * config.denoiser_blocks),
         )
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def modulation(self, sigma: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (gain, shift) of each block, (N, width, 1, 1), from N noise levels (N,)."""
+        """Return each block's film (gain, shift), (N, width, 1, 1), from N noise levels (N,)."""
         octaves = torch.arange(_NOISE_FREQUENCIES, device=sigma.device, dtype=torch.float32)
         angles = c_noise(sigma.float())[:, None] * (math.pi / 2) * 2.0 ** (octaves / 2)
         embedded = self.embed_noise(torch.cat([angles.sin(), angles.cos()], dim=1))
@@ -296,7 +301,7 @@ class GroundingNetwork(nn.Module):
             s1: Sentinel-1 tiles, (B, 2, H, W) float32, backscatter in dB.
 
         Returns:
-            Mean, scale and features. ``mean`` is the result of ``--timesteps 1``.
+            Mean, doubt, scale and features. ``mean`` is the result of ``--timesteps 1``.
         """
         height, width = opt_v2.shape[-2:]
         optical = to_network_space(opt_v2)
@@ -342,7 +347,7 @@ class GroundingNetwork(nn.Module):
         return BoundDenoiser(denoise or self.denoiser, encoding.features, films)
 
     def films(self, sigmas: Sequence[float]) -> Films:
-        """Return what the denoiser needs to know of each noise level, whatever the tile."""
+        """Return the films of the denoiser at each noise level above 0, whatever the tile."""
         levels = [sigma for sigma in sigmas if sigma > 0]
         table = self.denoiser.modulation(torch.tensor(levels, device=self.optical_mean.device))
         return {

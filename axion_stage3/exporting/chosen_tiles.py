@@ -27,13 +27,7 @@ def chosen_tiles(folder: RunFolder, wanted: Sequence[str]) -> tuple[list[str], l
     Raises:
         InputError: The folder holds no output tile, or none of a name that is wanted.
     """
-    names = list(folder.tiles())
-    if not names:
-        raise InputError(
-            f"{folder.output_dir} holds no output tile.",
-            hint="Is this the output folder of a run?",
-            path=folder.output_dir,
-        )
+    names = list(folder.require_tiles())
     chosen, known = sorted({tile_name(tile) for tile in wanted}), set(names)
     for name in chosen:
         if name not in known:

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 from axion_stage3.errors import OutputError
-from axion_stage3.runs.outcome import decode_line, encode_line
+from axion_stage3.runs.journal_lines import decode_line, encode_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axion_stage3.exporting.mosaic import MosaicPlan
-    from axion_stage3.exporting.progress import Progress
     from axion_stage3.exporting.tile_exports import ExportStyle
+    from axion_stage3.progress import Progress
 
 MOSAIC_NAME: Final = "mosaic.tif"
 _LARGEST_PICTURE_PX: Final = 4096

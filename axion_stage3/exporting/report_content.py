@@ -17,7 +17,7 @@ from axion_stage3.exporting.run_pictures import (
 )
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.run_statistics import describe
+from axion_stage3.runs.run_statistics import describe_run
 from axion_stage3.runs.statistics_table import compute_statistics, read_statistics
 from axion_stage3.runs.summary import build_summary
 
@@ -106,7 +106,7 @@ def known_statistics(folder: RunFolder) -> RunStatistics:
         table = read_statistics(folder)
     except InputError:
         table = compute_statistics(folder)
-    return describe(folder, table, n_listed=N_PICTURED)
+    return describe_run(folder, table, n_listed=N_PICTURED)
 
 
 def measure_against_truth(

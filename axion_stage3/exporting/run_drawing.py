@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.exporting.contact_sheets import SheetTile
-    from axion_stage3.exporting.progress import Progress
+    from axion_stage3.progress import Progress
     from axion_stage3.runs.run_folder import RunFolder
     from axion_stage3.statistics.spectral_indices import SpectralIndex
 

@@ -16,7 +16,6 @@ from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.export_layers import Layers
 from axion_stage3.exporting.mosaic_export import MosaicExport
 from axion_stage3.exporting.output_folder import make_folder
-from axion_stage3.exporting.progress import no_progress
 from axion_stage3.exporting.stac_documents import parse_acquisition_time, stac_collection
 from axion_stage3.exporting.tile_exports import (
     COLLECTION_NAME,
@@ -28,6 +27,7 @@ from axion_stage3.exporting.tile_exports import (
     not_referenced,
 )
 from axion_stage3.exporting.zarr_export import ZarrExport, require_zarr
+from axion_stage3.progress import no_progress
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.exporting.composites import Stretch
-    from axion_stage3.exporting.progress import Progress
+    from axion_stage3.progress import Progress
     from axion_stage3.rasters.raster_bands import StoredType
 
 EXPORT_SCHEMA: Final = 1

@@ -12,7 +12,6 @@ from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.html_report import write_report
 from axion_stage3.exporting.output_folder import make_folder
 from axion_stage3.exporting.plotting import require_matplotlib
-from axion_stage3.exporting.progress import no_progress
 from axion_stage3.exporting.report_content import (
     gather_report,
     known_statistics,
@@ -22,14 +21,15 @@ from axion_stage3.exporting.run_drawing import RunDrawing
 from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
 from axion_stage3.paths import AnyPath, path_or_none
+from axion_stage3.progress import no_progress
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from axion_stage3.exporting.progress import Progress
     from axion_stage3.exporting.run_pictures import TruthScore
+    from axion_stage3.progress import Progress
     from axion_stage3.runs.run_statistics import RunStatistics
 
 PARTS: Final = ("report", "figures", "sheets")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from axion_stage3.exporting.progress import Advancing, Progress
     from axion_stage3.exporting.tile_exports import ExportStyle, TileSource
+    from axion_stage3.progress import Advancing, Progress
     from axion_stage3.tiles.georeference import Georeference
 
     Places = dict[str, Georeference | None]

@@ -16,7 +16,7 @@ import numpy as np
 from axion_stage3.errors import ResourceError
 from axion_stage3.inference.device_statistics import figures_of
 from axion_stage3.inference.devices import free_memory, is_out_of_memory
-from axion_stage3.inference.predictor import COMFORTABLE_PX, Prediction
+from axion_stage3.inference.predictor import DEFAULT_WINDOW_PX, Prediction
 from axion_stage3.inference.tile_stages import GroundedTile, ReadTile
 from axion_stage3.runs.outcome import TileOutcome
 
@@ -97,7 +97,7 @@ class BatchGrounder:
                 np.stack([tile.tile.opt_v2 for tile in batch]),
                 np.stack([tile.tile.s1 for tile in batch]),
                 [tile.tile.name for tile in batch],
-                window_px=self._window_px.get(shape, COMFORTABLE_PX),
+                window_px=self._window_px.get(shape, DEFAULT_WINDOW_PX),
             )
         except BatchDropped:
             raise
@@ -119,7 +119,7 @@ class BatchGrounder:
         if len(batch) > 1:
             self._sizes.lower(shape, len(batch))
             return True
-        window_px = self._window_px.get(shape, COMFORTABLE_PX)
+        window_px = self._window_px.get(shape, DEFAULT_WINDOW_PX)
         if min(window_px, max(shape)) <= _SMALLEST_WINDOW_PX:
             return False
         self._window_px[shape] = _SMALLEST_WINDOW_PX

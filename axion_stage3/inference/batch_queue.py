@@ -40,11 +40,19 @@ class BatchQueue(Generic[T]):
     Args:
         capacity_px: Most pixels that wait inside. A single tile always fits.
         batch_size: Wanted number of tiles in a batch of a shape. A full batch must fit.
+        n_shares: Once it is closed, no batch is larger than this part of what is left, so that as
+            many threads that take batches come to their end at the same time.
     """
 
-    def __init__(self, capacity_px: int, batch_size: Callable[[Shape], int] = lambda _: 1) -> None:
+    def __init__(
+        self,
+        capacity_px: int,
+        batch_size: Callable[[Shape], int] = lambda _: 1,
+        n_shares: int = 1,
+    ) -> None:
         self._capacity_px = capacity_px
         self._batch_size = batch_size
+        self._n_shares = n_shares
         # In the order in which their oldest tiles came.
         self._buckets: dict[Shape, deque[T]] = {}
         self._waiting_px = 0
@@ -88,8 +96,9 @@ class BatchQueue(Generic[T]):
             shape = self._ready()
             if shape is None:
                 raise QueueClosed
+            n_most = min(self._batch_size(shape), self._share())
             bucket = self._buckets.pop(shape)
-            batch = [bucket.popleft() for _ in range(min(len(bucket), self._batch_size(shape)))]
+            batch = [bucket.popleft() for _ in range(min(len(bucket), n_most))]
             if bucket:
                 self._buckets[shape] = bucket
             self._waiting_px -= len(batch) * shape[0] * shape[1]
@@ -112,6 +121,11 @@ class BatchQueue(Generic[T]):
 
     def _has_room(self, n_px: int) -> bool:
         return not self._waiting_px or self._waiting_px + n_px <= self._capacity_px
+
+    def _share(self) -> int:
+        """How many of the tiles inside one batch may take."""
+        n_tiles = sum(map(len, self._buckets.values()))
+        return n_tiles if self._is_open else -(-n_tiles // self._n_shares)
 
     def _ready(self) -> Shape | None:
         """The shape whose batch goes out next, None if there is none yet."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import torch
 
-from axion_stage3.inference.devices import is_out_of_memory
+from axion_stage3.inference.devices import brief_reason, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +34,9 @@ class Compiler:
         """Compile nothing from now on."""
         if self.is_on:
             self.is_on = False
-            reason = (str(error).strip().splitlines() or [""])[0][:200]
             self._on_note(
-                f"torch.compile does not work here ({type(error).__name__}: {reason}); the network "
-                "runs as it is."
+                f"torch.compile does not work here ({brief_reason(error)}); the network runs as it "
+                "is."
             )
 
 

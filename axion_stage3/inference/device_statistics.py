@@ -41,12 +41,12 @@ def measure_batch(opt_final: Tensor, opt_v2: Tensor, s1: Tensor, *, is_scored: b
     pixels = opt_final.flatten(2).double()
     change = (pixels - opt_v2.flatten(2)).abs_()
     mean = pixels.mean(dim=2)
-    least, greatest = pixels.aminmax(dim=2)
     parts = [
         mean,
         pixels.sub_(mean[..., None]).square_().mean(dim=2).sqrt_(),
-        least,
-        greatest,
+        # Of float32, and not together: several times as fast as aminmax.
+        opt_final.amin(dim=(2, 3)),
+        opt_final.amax(dim=(2, 3)),
         change.mean(dim=2),
         change.amax(dim=(1, 2))[:, None],
         _ndvi_mean(opt_final)[:, None],

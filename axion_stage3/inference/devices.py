@@ -12,8 +12,9 @@ from axion_stage3.errors import ResourceError, UsageError
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 _N_CUDA_WORKERS: Final = 2
+_MAX_REASON_LENGTH: Final = 200
 _MOST_CPU_WORKERS: Final = 8
-_WORDS_OF_MEMORY_THAT_RAN_OUT: Final = (
+_OUT_OF_MEMORY_TEXTS: Final = (
     "can't allocate memory",  # the CPU allocator of torch
     "could not create a primitive",  # oneDNN, whose convolutions run on the CPU
     "could not execute a primitive",
@@ -26,7 +27,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """Return the device to compute on.
 
     Args:
-        name: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        name: ``auto`` (CUDA if there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         UsageError: The name means no device.
@@ -38,14 +39,9 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in ("cpu", "cuda"):
         raise UsageError(
-            f"Unknown device {name!r}.", hint="Use --device auto, cpu, cuda, cuda:N or mps."
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ResourceError(
-            f"Device {name!r} was asked for, but torch {torch.__version__} sees no Apple GPU.",
-            hint="Use --device cpu.",
+            f"Unknown device {name!r}.", hint="Use --device auto, cpu, cuda or cuda:N."
         )
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
@@ -122,5 +118,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that device or main memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
-        and any(words in str(error) for words in _WORDS_OF_MEMORY_THAT_RAN_OUT)
+        and any(words in str(error) for words in _OUT_OF_MEMORY_TEXTS)
     )
+
+
+def brief_reason(error: BaseException) -> str:
+    """Kind and first line of an error of torch, whose messages often fill a screen."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:_MAX_REASON_LENGTH]}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
 
-from axion_stage3.inference.devices import is_out_of_memory
+from axion_stage3.inference.devices import brief_reason, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -158,7 +158,4 @@ class GraphCache:
             self._graphs.clear()
             return
         self._can_capture = False
-        reason = (str(error).splitlines() or [""])[0][:200]
-        self._on_note(
-            f"No CUDA graphs ({type(error).__name__}: {reason}); small batches will be slower."
-        )
+        self._on_note(f"No CUDA graphs ({brief_reason(error)}); small batches will be slower.")

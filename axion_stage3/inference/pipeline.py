@@ -65,6 +65,7 @@ class PipelineSize:
         n_compute_threads: Threads of torch within each of them.
         n_writers: Threads that write.
         queue_px: Most pixels that wait before the network, and again behind it.
+        n_shares: Workers that are to end at the same time, see :class:`BatchQueue`.
     """
 
     n_readers: int
@@ -72,6 +73,7 @@ class PipelineSize:
     n_compute_threads: int
     n_writers: int
     queue_px: int
+    n_shares: int = 1
 
 
 class Pipeline:
@@ -88,7 +90,9 @@ class Pipeline:
         self._stages = stages
         self._size = size
         self._stop = stop
-        self._read: BatchQueue[ReadTile] = BatchQueue(size.queue_px, stages.batch_size)
+        self._read: BatchQueue[ReadTile] = BatchQueue(
+            size.queue_px, stages.batch_size, size.n_shares
+        )
         self._grounded: BatchQueue[GroundedTile] = BatchQueue(size.queue_px)
         self._threads: list[Thread] = []
         self._fault: BaseException | None = None
@@ -117,6 +121,7 @@ class Pipeline:
             # A reader may hang on a dead network disk: it holds nothing, and is left to itself.
             deadline = time.monotonic() + _PATIENCE_SECONDS
             _wait(self._threads, lambda: time.monotonic() > deadline)
+            # New threads get the number that any thread was told last.
             torch.set_num_threads(n_torch_threads)
         if self._fault is not None:
             raise self._fault

@@ -19,7 +19,7 @@ from axion_stage3.inference.device_sampler import DeviceSampler, SamplingJob
 from axion_stage3.inference.device_statistics import measure_batch
 from axion_stage3.inference.devices import Precision, resolve_device, resolve_precision
 from axion_stage3.inference.memory_reuse import keep_freed_memory
-from axion_stage3.inference.windows import Window, predict_in_windows
+from axion_stage3.inference.windows import predict_in_windows
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from axion_stage3.diffusion.network import Encoding
+    from axion_stage3.tiles.window import Window
 
 Array: TypeAlias = "Tensor | NDArray[np.floating[Any]]"
 
-COMFORTABLE_PX: Final = 512
+DEFAULT_WINDOW_PX: Final = 512
 """Tiles with a longer side than this are grounded in windows of this size."""
 
 _GROUND_BATCH_PX: Final = 2**20
@@ -61,15 +62,17 @@ class Prediction:
     figures: Tensor | None = None
 
 
-class PartNoise(Protocol):
-    """The noise of one part of a batch of tiles, (B, 4, y, x)."""
+class WindowNoise(Protocol):
+    """The noise of one window of a batch of tiles."""
 
-    def initial(self, draw: int) -> Tensor:
-        """Noise that sampling begins with."""
-        ...
+    def __call__(self, draw: int, step: int | None = None) -> Tensor:
+        """Return it, (B, 4, y, x) float32 on the CPU.
 
-    def step(self, draw: int, step: int) -> Tensor:
-        """Noise that a stochastic sampler adds after a step."""
+        Args:
+            draw: Index of the draw.
+            step: Step after which a stochastic sampler adds it; None for the noise that sampling
+                begins with.
+        """
         ...
 
 
@@ -134,7 +137,7 @@ class Predictor:
         sampler: str = "2m",
         seed: int = 0,
         samples: int = 1,
-        window_px: int = COMFORTABLE_PX,
+        window_px: int = DEFAULT_WINDOW_PX,
         is_measured: bool = False,
         is_scored: bool = False,
     ) -> Prediction:
@@ -159,9 +162,9 @@ class Predictor:
             UsageError: Unknown sampler, or fewer than one timestep.
         """
         optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
-        _check_shapes(optical, radar, names)
-        n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
-        plan = plan_sampling(sampler, n_calls, self.checkpoint.schedule)
+        _check_shapes(optical, radar)
+        _check_names(names, len(optical))
+        plan = self._plan(timesteps, sampler)
         height, width = optical.shape[-2:]
         noise = _BatchNoise(seed, tuple(names), (len(OPTICAL_BANDS), height, width))
 
@@ -173,7 +176,7 @@ class Predictor:
         def ground_window(window: Window) -> list[Tensor]:
             nonlocal figures
             tiles = window.cut(optical), window.cut(radar)
-            parts, figures = self._ground(*tiles, job, samples, _WindowNoise(noise, window))
+            parts, figures = self._ground(*tiles, job, samples, partial(noise.cut, window))
             return parts
 
         with torch.inference_mode():
@@ -187,7 +190,7 @@ class Predictor:
         self,
         opt_v2: Array,
         s1: Array,
-        noise: PartNoise,
+        noise: WindowNoise,
         *,
         timesteps: int | None = None,
         sampler: str = "2m",
@@ -208,22 +211,25 @@ class Predictor:
             UsageError: Unknown sampler, or fewer than one timestep.
         """
         optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
-        _check_shapes(optical, radar, ("window",))
-        n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
-        plan = plan_sampling(sampler, n_calls, self.checkpoint.schedule)
+        _check_shapes(optical, radar)
+        plan = self._plan(timesteps, sampler)
         with torch.inference_mode():
             parts, _ = self._ground(optical, radar, SamplingJob(plan), samples, noise)
         return Prediction(*parts)
 
+    def _plan(self, timesteps: int | None, sampler: str) -> SamplingPlan:
+        n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
+        return plan_sampling(sampler, n_calls, self.checkpoint.schedule)
+
     def _ground(
-        self, opt_v2: Tensor, s1: Tensor, job: SamplingJob, samples: int, noise: PartNoise
+        self, opt_v2: Tensor, s1: Tensor, job: SamplingJob, samples: int, noise: WindowNoise
     ) -> tuple[list[Tensor], Tensor | None]:
         """Return opt_final and, with several draws, their spread and mean; then the figures."""
         transfers = self._sampler.transfers
         staged = [transfers.stage(tiles) for tiles in (opt_v2, s1)]
         if samples == 1 and job.plan.n_calls:
             steps = range(job.plan.n_step_noises)
-            noises = [noise.initial(0), *(noise.step(0, step) for step in steps)]
+            noises = [noise(0), *(noise(0, step) for step in steps)]
             staged += map(transfers.stage, noises)
         with transfers.submitting():
             optical, radar, *noises = map(transfers.upload, staged)
@@ -240,7 +246,7 @@ class Predictor:
         return (fetched[:-1], fetched[-1]) if job.is_measured else (fetched, None)
 
     def _spread(
-        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: PartNoise
+        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: WindowNoise
     ) -> list[Tensor]:
         """Return the first draw, and spread and mean of all, on the device."""
         encoding = self._sampler.encode(opt_v2, s1, self._before_call)
@@ -254,43 +260,34 @@ class Predictor:
             squares += change * (tiles - mean)
         return [first, (squares / (samples - 1)).sqrt(), mean]
 
-    def _draw(self, encoding: Encoding, plan: SamplingPlan, noise: PartNoise, draw: int) -> Tensor:
+    def _draw(
+        self, encoding: Encoding, plan: SamplingPlan, noise: WindowNoise, draw: int
+    ) -> Tensor:
         transfers = self._sampler.transfers
 
         def fetch(tiles: Tensor) -> Tensor:
             return transfers.upload(transfers.stage(tiles))
 
-        initial = fetch(noise.initial(draw)) if plan.n_calls else encoding.mean
+        initial = fetch(noise(draw)) if plan.n_calls else encoding.mean
         return self._sampler.draw(
             encoding,
             plan,
             initial,
-            lambda step: fetch(noise.step(draw, step)),
+            lambda step: fetch(noise(draw, step)),
             self._before_call,
         )
 
 
 class _BatchNoise:
-    """The noise of a batch of whole tiles, (B, 4, H, W), as far as it is worth keeping."""
+    """The noise of a batch of whole tiles, as far as it is worth keeping."""
 
     def __init__(self, seed: int, names: Sequence[str], shape: tuple[int, int, int]) -> None:
         keep = lru_cache(maxsize=_KEPT_NOISES)
-        self.initial = keep(partial(batch_initial_noise, seed, names, shape=shape))
-        self.step = keep(partial(batch_step_noise, seed, names, shape=shape))
+        self._initial = keep(partial(batch_initial_noise, seed, names, shape=shape))
+        self._step = keep(partial(batch_step_noise, seed, names, shape=shape))
 
-
-@dataclass(frozen=True, slots=True)
-class _WindowNoise:
-    """What one window cuts from the noise of the whole tiles, (B, 4, y, x)."""
-
-    whole: _BatchNoise
-    window: Window
-
-    def initial(self, draw: int) -> Tensor:
-        return self.window.cut(self.whole.initial(draw))
-
-    def step(self, draw: int, step: int) -> Tensor:
-        return self.window.cut(self.whole.step(draw, step))
+    def cut(self, window: Window, draw: int, step: int | None = None) -> Tensor:
+        return window.cut(self._initial(draw) if step is None else self._step(draw, step))
 
 
 def ground(
@@ -332,7 +329,8 @@ def ground(
     """
     optical, radar = _as_float32(opt_v2), _as_float32(s1)
     names = [str(i) for i in range(len(optical))] if names is None else names
-    _check_shapes(optical, radar, names)
+    _check_shapes(optical, radar)
+    _check_names(names, len(optical))
     for key, tiles in {"opt_v2": optical, "s1": radar}.items():
         if not bool(torch.isfinite(tiles).all()):
             raise TilePixelsError(
@@ -364,7 +362,7 @@ def _as_float32(tiles: Array) -> Tensor:
     return torch.tensor(np.asarray(tiles, dtype=np.float32))
 
 
-def _check_shapes(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
+def _check_shapes(opt_v2: Tensor, s1: Tensor) -> None:
     is_batch = (
         opt_v2.ndim == s1.ndim == 4
         and opt_v2.shape[1] == len(OPTICAL_BANDS)
@@ -380,7 +378,10 @@ def _check_shapes(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
             f"H, W >= {MIN_TILE_PX}.",
             hint="Stack tiles of one size; a single tile gets a first axis with `tile[None]`.",
         )
-    if len(names) != len(opt_v2):
+
+
+def _check_names(names: Sequence[str], n_tiles: int) -> None:
+    if len(names) != n_tiles:
         raise UsageError(
-            f"{len(names)} names were given for {len(opt_v2)} tiles.", hint="Give one name a tile."
+            f"{len(names)} names were given for {n_tiles} tiles.", hint="Give one name a tile."
         )

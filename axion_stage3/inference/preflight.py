@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.storage.locations import ObjectUrl
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from axion_stage3.config import InferenceConfig
+    from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.pairing import TilePair
 
 _SAMPLED_PAIRS: Final = 200
@@ -27,13 +29,10 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     Returns:
         A warning if the disk will probably fill up, None otherwise.
     """
-    if isinstance(config.output_dir, ObjectUrl):
+    free_bytes = free_space(config.output_dir)
+    if free_bytes is None:
         return None
-    try:
-        free_bytes = shutil.disk_usage(config.output_dir).free
-        wanted_bytes = estimate_output_bytes(pairs, config)
-    except OSError:
-        return None
+    wanted_bytes = estimate_output_bytes(pairs, config)
     if wanted_bytes <= free_bytes:
         return None
     return (
@@ -43,18 +42,33 @@ def disk_warning(pairs: Sequence[TilePair], config: InferenceConfig) -> str | No
     )
 
 
+def free_space(folder: Location) -> int | None:
+    """Free space where a folder is or will be, in bytes; None if it is not known, as in stores."""
+    if isinstance(folder, ObjectUrl):
+        return None
+    for existing in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(existing).free
+        except OSError:
+            continue
+    return None
+
+
 def estimate_output_bytes(pairs: Sequence[TilePair], config: InferenceConfig) -> int:
     """Guess from the inputs' sizes: opt_final is written under two keys, all else once.
 
-    Raises:
-        OSError: An input cannot be found any more.
+    Inputs that cannot be found any more say nothing.
     """
     sample = pairs[:: max(1, len(pairs) // _SAMPLED_PAIRS)]
     n_copies = 2 + (config.samples > 1) + 2 * config.save_intermediate
-    sizes = [_input_bytes(pair) for pair in sample]
+    sizes = [size for pair in sample if (size := _input_bytes(pair)) is not None]
     return n_copies * len(pairs) * sum(sizes) // max(1, len(sizes))
 
 
-def _input_bytes(pair: TilePair) -> int:
+def _input_bytes(pair: TilePair) -> int | None:
     listed = pair.opt_v2_version.partition(":")[0]
-    return int(listed) if listed else os.stat(pair.opt_v2_file).st_size  # noqa: PTH116
+    if listed:
+        return int(listed)
+    with suppress(OSError):
+        return os.stat(pair.opt_v2_file).st_size  # noqa: PTH116 - runs before every run
+    return None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from axion_stage3.inference.devices import precision_name, resolve_device, resolve_precision
+from axion_stage3.inference.devices import precision_name, resolve_precision
 from axion_stage3.inference.run_observer import ModelFacts
 from axion_stage3.runs.session import RunFacts
 from axion_stage3.tiles.pixel_filling import S1_RESAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.diffusion.checkpoint import Checkpoint
@@ -58,8 +58,3 @@ def facts_of_run(
         part=part,
         methods={"s1_resampling": S1_RESAMPLING} if config.resample_s1 else {},
     )
-
-
-def device_elsewhere(name: str) -> torch.device:
-    """The device that a machine with it would choose; CUDA need not be in this one."""
-    return torch.device(name) if name.startswith("cuda") else resolve_device(name)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import torch
+
 from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.inference.devices import resolve_device
 from axion_stage3.inference.pair_finding import find_run_pairs
-from axion_stage3.inference.preflight import estimate_output_bytes
-from axion_stage3.inference.run_facts import device_elsewhere, facts_of_model, facts_of_run
+from axion_stage3.inference.preflight import estimate_output_bytes, free_space
+from axion_stage3.inference.run_facts import facts_of_model, facts_of_run
 from axion_stage3.inference.tile_selection import select_by_list
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.parts import Shard, shard_index
 from axion_stage3.runs.resume import plan_resume
-from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
-    from axion_stage3.storage.locations import Location
 
 PLAN_SCHEMA: Final = 1
 
@@ -94,7 +94,7 @@ def plan_run(config: InferenceConfig) -> RunPlan:
         ResourceError: There is no such device.
     """
     model = facts_of_model(
-        load_checkpoint(config.checkpoint), config, device_elsewhere(config.device)
+        load_checkpoint(config.checkpoint), config, _device_elsewhere(config.device)
     )
     facts = facts_of_run(model, config, (), None)
     fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
@@ -125,7 +125,7 @@ def plan_run(config: InferenceConfig) -> RunPlan:
         n_measured=measured.n_tiles,
         seconds_per_tile=seconds,
         bytes_per_tile=bytes_per_tile,
-        free_bytes=_free_bytes(config.output_dir),
+        free_bytes=free_space(config.output_dir),
         shards=tuple(
             ShardPlan(
                 shard=str(Shard(i + 1, n_shards)),
@@ -137,6 +137,11 @@ def plan_run(config: InferenceConfig) -> RunPlan:
             for i in range(n_shards)
         ),
     )
+
+
+def _device_elsewhere(name: str) -> torch.device:
+    """The device that a machine with it would choose; CUDA need not be in this one."""
+    return torch.device(name) if name.startswith("cuda") else resolve_device(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +167,3 @@ def _measure(index: JournalIndex, configuration_digest: str) -> _Measured:
     if not n_tiles:
         return _Measured(0, None, 0)
     return _Measured(n_tiles, seconds / n_tiles, n_bytes // n_tiles)
-
-
-def _free_bytes(folder: Location) -> int | None:
-    if isinstance(folder, ObjectUrl):
-        return None
-    for existing in (folder, *folder.absolute().parents):
-        try:
-            return shutil.disk_usage(existing).free
-        except OSError:
-            continue
-    return None

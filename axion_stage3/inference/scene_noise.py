@@ -18,7 +18,7 @@ from axion_stage3.tiles.bands import OPTICAL_BANDS
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from axion_stage3.rasters.raster_source import Window
+    from axion_stage3.tiles.window import Window
 
 SQUARE_PX: Final = 512
 _KEPT_SQUARES: Final = 24
@@ -67,24 +67,3 @@ class SceneNoise:
         if step is None:
             return initial_noise(self._seed, name, draw, shape)
         return step_noise(self._seed, name, draw, step, shape)
-
-
-class WindowNoise:
-    """The noise of one window, as the predictor asks for it.
-
-    Args:
-        noise: The noise of the scene.
-        window: The window.
-    """
-
-    def __init__(self, noise: SceneNoise, window: Window) -> None:
-        self._noise = noise
-        self._window = window
-
-    def initial(self, draw: int) -> Tensor:
-        """Noise that sampling begins with, (1, 4, y, x)."""
-        return self._noise.cut(self._window, draw)
-
-    def step(self, draw: int, step: int) -> Tensor:
-        """Noise that a stochastic sampler adds after a step, (1, 4, y, x)."""
-        return self._noise.cut(self._window, draw, step)

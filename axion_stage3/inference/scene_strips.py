@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.errors import OutputError, TileReadError
+from axion_stage3.inference.tile_stages import make_folders_below
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.statistics.scene_statistics import SceneStatistics
 from axion_stage3.tiles.npz_reader import NpzArchive
@@ -47,7 +48,7 @@ class SceneStrips:
         if not self._folder.is_dir():
             self.remove()  # strips of other inputs or options
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folders_below(output_dir, self._folder)
         except OSError as error:
             raise OutputError(
                 f"The folder {self._folder} cannot be made: {error.strerror or error}.",

@@ -165,7 +165,7 @@ class TileWriter:
             statistics = self._checked_statistics(grounded)
             output_bytes = self._write(grounded, statistics)
         except Exception as error:
-            if isinstance(error, OutputError) and error.errno not in _ERRNO_OF_ONE_TILE:
+            if not concerns_one_tile(error):
                 raise
             phase: Phase = "check" if isinstance(error, InvalidOutputError) else "write"
             return TileOutcome.of_error(
@@ -221,7 +221,7 @@ class TileWriter:
         # Before the tile: a tile that is there has its statistics beside it, whenever a run stops.
         with as_output_error(path):
             if not isinstance(path, ObjectUrl):
-                self._make_folder(path.parent)
+                make_folders_below(self._output_dir, path.parent)
             if not self._save_statistics:
                 statistics_path.unlink(missing_ok=True)  # it would describe an older output
         if self._save_statistics:
@@ -229,11 +229,25 @@ class TileWriter:
             write_json(statistics_path, statistics, syncs_folder=False)
         return write_npz(path, arrays, {"opt_v3": "opt_final"})
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a sub-folder, but never the output folder: if that has vanished, the run stops."""
-        if folder != self._output_dir and not folder.is_dir():
-            self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
+
+def make_folders_below(output_dir: Location, folder: Path) -> None:
+    """Make a sub-folder, but never the output folder: if that has vanished, the run stops.
+
+    Args:
+        output_dir: The output folder.
+        folder: That folder, or one below it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder != output_dir and not folder.is_dir():
+        make_folders_below(output_dir, folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
+def concerns_one_tile(error: Exception) -> bool:
+    """Whether a failure is that of one tile alone, so that the run goes on with the others."""
+    return not isinstance(error, OutputError) or error.errno in _ERRNO_OF_ONE_TILE
 
 
 @contextmanager

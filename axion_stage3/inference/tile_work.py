@@ -10,9 +10,11 @@ from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.devices import plan_workers
 from axion_stage3.inference.memory_reuse import give_freed_memory_back
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
-from axion_stage3.inference.predictor import COMFORTABLE_PX, Predictor
-from axion_stage3.inference.scene_grounding import ground_scenes, scenes_of
+from axion_stage3.inference.predictor import DEFAULT_WINDOW_PX, Predictor
+from axion_stage3.inference.run_observer import RunObserver
+from axion_stage3.inference.scene_grounding import ground_scenes
 from axion_stage3.inference.tile_stages import TileReader, TileWriter
+from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.statistics.spectral_indices import find_indices
 from axion_stage3.tiles.tile_loading import LoadOptions
 
@@ -24,11 +26,10 @@ if TYPE_CHECKING:
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.diffusion.checkpoint import Checkpoint
-    from axion_stage3.inference.run_observer import RunObserver
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.pairing import TilePair
 
-_BATCH_PX: Final = {"cpu": COMFORTABLE_PX**2, "cuda": 16 * COMFORTABLE_PX**2}
+_BATCH_PX: Final = {"cpu": DEFAULT_WINDOW_PX**2, "cuda": 16 * DEFAULT_WINDOW_PX**2}
 """Most pixels in a batch of several tiles. On the CPU a signal must be obeyed within seconds, and a
 batch in flight is only dropped between two calls of the network."""
 _QUEUED_BATCHES: Final = 4
@@ -67,7 +68,7 @@ class TileWork:
             on_note=on_note,
             before_call=self._drop_if_stopped,
         )
-        self._batch_px = _BATCH_PX.get(device.type, COMFORTABLE_PX**2)
+        self._batch_px = _BATCH_PX.get(device.type, DEFAULT_WINDOW_PX**2)
         self._sizes = BatchSizes(config.batch_size, self._batch_px)
         predict = partial(
             self._predictor.predict,
@@ -115,13 +116,23 @@ class TileWork:
         Raises:
             OutputError: The output folder cannot be written.
         """
-        scenes = scenes_of(pairs)
-        if scenes:
-            pairs = [pair for pair in pairs if pair not in scenes]
-        if pairs:
-            self._run_tiles(pairs, fingerprint, report, n_tiles)
+        scenes: list[RasterPair] = []
+        tiles: list[TilePair] = []
+        for pair in pairs:
+            if isinstance(pair, RasterPair) and pair.is_scene:
+                scenes.append(pair)
+            else:
+                tiles.append(pair)
+        if tiles:
+            self._run_tiles(tiles, fingerprint, report, n_tiles)
         ground_scenes(
-            scenes, self._predictor, self._config, self._load_options, fingerprint, report, observer
+            scenes,
+            self._predictor,
+            self._config,
+            self._load_options,
+            fingerprint,
+            report,
+            observer or RunObserver(),
         )
 
     def _run_tiles(
@@ -146,6 +157,8 @@ class TileWork:
             n_compute_threads=workers.n_threads,
             n_writers=min(self._config.io_threads, len(pairs)),
             queue_px=_QUEUED_BATCHES * self._batch_px,
+            # Two workers on one GPU share it: smaller batches would only slow its end down.
+            n_shares=workers.n_workers if self._predictor.device.type == "cpu" else 1,
         )
         Pipeline(stages, size, self._stop).run(pairs)
         give_freed_memory_back()

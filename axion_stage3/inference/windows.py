@@ -10,12 +10,13 @@ grids in the window and in the whole tile coincide.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor
+
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,23 +32,6 @@ class Span(NamedTuple):
 
     start: int
     stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A rectangle of a tile.
-
-    Attributes:
-        rows: Its extent along y.
-        columns: Its extent along x.
-    """
-
-    rows: Span
-    columns: Span
-
-    def cut(self, tiles: Tensor) -> Tensor:
-        """Return the window's part of tiles (..., y, x), as a view."""
-        return tiles[..., slice(*self.rows), slice(*self.columns)]
 
 
 def plan_spans(length: int, window_px: int) -> tuple[Span, ...]:
@@ -106,11 +90,11 @@ def predict_in_windows(
     """
     rows, columns = plan_spans(height, window_px), plan_spans(width, window_px)
     if len(rows) == len(columns) == 1:
-        return predict(Window(rows[0], columns[0]))
+        return predict(Window(*rows[0], *columns[0]))
     blended: list[Tensor] = []
     for row, row_weight in zip(rows, blend_weights(rows), strict=True):
         for column, column_weight in zip(columns, blend_weights(columns), strict=True):
-            window = Window(row, column)
+            window = Window(*row, *column)
             weight = row_weight[:, None] * column_weight
             parts = predict(window)
             if not blended:

@@ -160,7 +160,7 @@ def _names_beside(path: Path) -> list[str]:
 def _no_tile(name: str, folder: Path, candidates: Collection[str]) -> TileReadError:
     near = nearest_names(Path(name).name if len(candidates) else name, candidates)
     return TileReadError(
-        f"There is no tile {name} in the folder {folder}.",
+        f"There is no tile {name} in the folder {str(folder)!r}.",
         hint=f"Nearest names there: {', '.join(near)}."
         if near
         else "Give the path of an NPZ file, or a name with --opt-v2-dir, --s1-dir or --output-dir.",

@@ -19,6 +19,7 @@ import numpy as np
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import OutputError, TileGeoreferenceError
+from axion_stage3.processor_cores import n_usable_cores
 from axion_stage3.rasters.raster_bands import INTEGER_NODATA, StoredType, as_stored
 from axion_stage3.rasters.rasterio_access import gdal_session, require_rasterio
 
@@ -310,7 +311,7 @@ def _copy_as_cog(source: Any, target: str, style: GeotiffStyle) -> None:
 
 
 def _n_threads() -> int:
-    return min(4, len(os.sched_getaffinity(0)))
+    return min(4, n_usable_cores())
 
 
 @contextlib.contextmanager

@@ -16,10 +16,10 @@ import numpy as np
 
 from axion_stage3.errors import TileGeoreferenceError, TileShapeError
 from axion_stage3.rasters.geotiff_writing import as_crs
-from axion_stage3.rasters.raster_source import Window
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.tiles.pixel_filling import S1_RESAMPLING
 from axion_stage3.tiles.units import db_to_linear, linear_to_db
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from axion_stage3.errors import TileGeoreferenceError, TileShapeError
 from axion_stage3.rasters.product_units import RasterFacts, facts_of
-from axion_stage3.rasters.rasterio_access import gdal_session, open_geotiff
+from axion_stage3.rasters.rasterio_access import as_read_error, gdal_session, open_geotiff
 from axion_stage3.tiles.georeference import Georeference
 from axion_stage3.tiles.tile_loading import USABLE_RANGE
 
@@ -21,27 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A rectangle of a raster: rows and columns from a first one to before a last one.
-
-    Attributes:
-        top: First row.
-        bottom: The row after the last one.
-        left: First column.
-        right: The column after the last one.
-    """
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, in pixels."""
-        return self.bottom - self.top, self.right - self.left
+    from axion_stage3.tiles.window import Window
 
 
 class RasterSource:
@@ -68,18 +47,16 @@ class RasterSource:
         self.path = paths[0]
         self._bands = bands
         self._kind = kind
-        self._stack = ExitStack()
-        try:
-            self._stack.enter_context(gdal_session())
-            self._datasets = [self._stack.enter_context(open_geotiff(path)) for path in paths]
+        self._paths = paths
+        with ExitStack() as stack:
+            stack.enter_context(gdal_session())
+            self._datasets = [stack.enter_context(open_geotiff(path)) for path in paths]
             self._check_bands()
             height, width = self._datasets[0].shape
             self.size = (int(height), int(width))
             self.georeference = self._common_place()
             self.facts: RasterFacts = facts_of(self._datasets, self.path)
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -103,13 +80,16 @@ class RasterSource:
 
         Returns:
             (band, y, x) float32; NaN where there is no data.
+
+        Raises:
+            TileReadError: A file is damaged there.
         """
         rows_columns = ((window.top, window.bottom), (window.left, window.right))
         stacks = []
-        for dataset in self._datasets:
-            with np.errstate(over="ignore", invalid="ignore"):
+        for path, dataset in zip(self._paths, self._datasets, strict=True):
+            with as_read_error(path), np.errstate(over="ignore", invalid="ignore"):
                 pixels = dataset.read(window=rows_columns).astype(np.float32)
-            is_valid = dataset.read_masks(window=rows_columns) > 0
+                is_valid = dataset.read_masks(window=rows_columns) > 0
             is_valid &= (pixels > USABLE_RANGE[0]) & (pixels < USABLE_RANGE[1])
             pixels[~is_valid] = np.nan
             stacks.append(pixels)

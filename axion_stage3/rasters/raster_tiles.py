@@ -11,12 +11,13 @@ import numpy as np
 from axion_stage3.errors import TileError, TilePixelsError, TileShapeError
 from axion_stage3.rasters.product_units import optical_scaling, radar_units
 from axion_stage3.rasters.radar_on_grid import RadarOnGrid
-from axion_stage3.rasters.raster_source import RasterSource, Window
+from axion_stage3.rasters.raster_source import RasterSource
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
 from axion_stage3.tiles.georeference import agree
 from axion_stage3.tiles.pixel_filling import fill_from_neighbours
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions
 from axion_stage3.tiles.units import check_backscatter_db, check_reflectance
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,47 +50,41 @@ class OpenPair:
     """
 
     def __init__(self, pair: RasterPair, options: LoadOptions) -> None:
-        self._stack = ExitStack()
         try:
-            optical_paths = (Path(pair.opt_v2_file), *pair.opt_v2_more)
-            self._optical = self._open(RasterSource(optical_paths, OPTICAL_BANDS, "optical"))
-            radar = self._open(
-                RasterSource((Path(pair.s1_file), *pair.s1_more), RADAR_BANDS, "radar")
-            )
-            self.size = self._optical.size
-            if min(self.size) < MIN_TILE_PX:
-                raise TileShapeError(
-                    f"{pair.opt_v2_path} is {self.size[0]} x {self.size[1]} px; at least "
-                    f"{MIN_TILE_PX} x {MIN_TILE_PX} px are needed.",
-                    hint="Use a larger cut of the scene.",
-                    path=pair.opt_v2_path,
-                )
-            place = self._optical.georeference
-            agree([("opt_v2", place, self.size), ("--georeference", pair.georeference, self.size)])
-            self.georeference = place
-            scaling = optical_scaling(self._optical.facts, options)
-            units, units_source = radar_units(radar.facts, options)
-            self._scales = np.array(scaling.scales, np.float32)[:, np.newaxis, np.newaxis]
-            self._offsets = np.array(scaling.offsets, np.float32)[:, np.newaxis, np.newaxis]
-            self._radar = RadarOnGrid(
-                radar, units, place, self.size, is_resampled=options.resample_s1
-            )
-            self.methods = {
-                "optical_units": scaling.source,
-                "s1_units": units_source,
-                "s1_grid": self._radar.method,
-            }
-            self._check_sample(options, was_linear=units == "linear")
+            with ExitStack() as stack:
+                self._open(stack, pair, options)
+                self._stack = stack.pop_all()
         except TileError as error:
-            self._stack.close()
             error.tile_name = pair.name
             raise
-        except BaseException:
-            self._stack.close()
-            raise
 
-    def _open(self, source: RasterSource) -> RasterSource:
-        return self._stack.enter_context(source)
+    def _open(self, stack: ExitStack, pair: RasterPair, options: LoadOptions) -> None:
+        optical_paths = (Path(pair.opt_v2_file), *pair.opt_v2_more)
+        radar_paths = (Path(pair.s1_file), *pair.s1_more)
+        self._optical = stack.enter_context(RasterSource(optical_paths, OPTICAL_BANDS, "optical"))
+        radar = stack.enter_context(RasterSource(radar_paths, RADAR_BANDS, "radar"))
+        self.size = self._optical.size
+        if min(self.size) < MIN_TILE_PX:
+            raise TileShapeError(
+                f"{pair.opt_v2_path} is {self.size[0]} x {self.size[1]} px; at least "
+                f"{MIN_TILE_PX} x {MIN_TILE_PX} px are needed.",
+                hint="Use a larger cut of the scene.",
+                path=pair.opt_v2_path,
+            )
+        place = self._optical.georeference
+        agree([("opt_v2", place, self.size), ("--georeference", pair.georeference, self.size)])
+        self.georeference = place
+        scaling = optical_scaling(self._optical.facts, options)
+        units, units_source = radar_units(radar.facts, options)
+        self._scales = np.array(scaling.scales, np.float32)[:, np.newaxis, np.newaxis]
+        self._offsets = np.array(scaling.offsets, np.float32)[:, np.newaxis, np.newaxis]
+        self._radar = RadarOnGrid(radar, units, place, self.size, is_resampled=options.resample_s1)
+        self.methods = {
+            "optical_units": scaling.source,
+            "s1_units": units_source,
+            "s1_grid": self._radar.method,
+        }
+        self._check_sample(options, was_linear=units == "linear")
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.errors import TileReadError
+from axion_stage3.errors import AxionError, TileReadError
 from axion_stage3.optional_imports import import_extra
 
 if TYPE_CHECKING:
@@ -57,19 +57,30 @@ def gdal_session() -> Iterator[Any]:
 
 @contextmanager
 def open_geotiff(path: Path) -> Iterator[Any]:
-    """Open a GeoTIFF for reading, within `gdal_session`.
+    """Open a GeoTIFF for reading, within `gdal_session`; its pixels are read in `as_read_error`.
 
     Raises:
-        TileReadError: It cannot be read, or what is read from it is damaged.
+        TileReadError: It cannot be read, or what its tags say is damaged.
+    """
+    rasterio = require_rasterio()
+    with as_read_error(path), rasterio.open(path, driver=DRIVER) as dataset:
+        yield dataset
+
+
+@contextmanager
+def as_read_error(path: Path) -> Iterator[None]:
+    """Raise what GDAL reports about a file as a TileReadError; errors of this package pass.
+
+    Raises:
+        TileReadError: The file cannot be read.
     """
     rasterio = require_rasterio()
     errors = (rasterio.errors.RasterioError, require_rasterio("rasterio._err").CPLE_BaseError)
     try:
-        with rasterio.open(path, driver=DRIVER) as dataset:
-            yield dataset
+        yield
+    except AxionError:
+        raise
     except (*errors, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, TileReadError):
-            raise
         raise TileReadError(
             f"{path} cannot be read as GeoTIFF: {_reason(error)}.",
             hint="Is the file complete, and a GeoTIFF?",

@@ -19,18 +19,20 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from axion_stage3.errors import OutputError
+from axion_stage3.runs.journal_lines import encode_line, encode_outcome
 from axion_stage3.runs.journal_segments import SegmentWriter
-from axion_stage3.runs.outcome import TileOutcome, encode_line, encode_outcome
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.storage.locations import Location
 
 RUNS_FOLDER: Final = "runs"
@@ -114,7 +116,12 @@ class Journal:
                 self._lines = _AppendedFile(self.path)
         except OSError as error:
             raise _journal_error(self.path, error) from error
-        self._write(encode_line(header.document()), must_sync=True)
+        try:
+            self._write(encode_line(header.document()), must_sync=True)
+        except BaseException:
+            with suppress(OutputError):
+                self._close_lines()
+            raise
 
     @property
     def is_buffered(self) -> bool:

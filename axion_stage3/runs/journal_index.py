@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
@@ -10,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal import JOURNAL_SCHEMA, EndState, GrantedPolicy
-from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
-from axion_stage3.runs.outcome import (
-    OUTCOME_NAMES,
-    OutcomeName,
-    TileOutcome,
+from axion_stage3.runs.journal_lines import (
     WrittenTile,
     decode_head,
     decode_line,
@@ -22,6 +19,8 @@ from axion_stage3.runs.outcome import (
     decode_written,
     tile_mark,
 )
+from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
+from axion_stage3.runs.outcome import OUTCOME_NAMES, OutcomeName, TileOutcome
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
 
     from axion_stage3.storage.locations import Location
 
-JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
-MAX_LINE_BYTES: Final = 1 << 20
+_log: Final = logging.getLogger(__name__)
+
+_JOURNAL_NAME: Final = re.compile(r"journal-(\d{6,12})-([A-Za-z0-9-]+)\.jsonl")
+_MAX_LINE_BYTES: Final = 1 << 20
 
 # outcome, session, configuration digest, input digest, output bytes, file, offset, line length
 _ROW: Final = struct.Struct("<BI8s8sqIQI")
@@ -151,13 +152,15 @@ class JournalIndex:
             RunConflictError: A newer version of axion-stage3 wrote the file.
             OutputError: The file cannot be read.
         """
-        match = JOURNAL_NAME.fullmatch(path.name)
+        match = _JOURNAL_NAME.fullmatch(path.name)
         assert match is not None, path
         session = JournalSession(int(match[1]), match[2])
         self.sessions.append(session)
         self._paths.append(path)
         mark = None if only is None else tile_mark(only)
+        n_lines, n_unreadable_before = 0, self.n_unreadable_lines
         for offset, line in _lines(path):
+            n_lines += 1
             if mark is not None and line.startswith(_TILE_LINE) and not line.startswith(mark):
                 continue
             if (written := decode_written(line)) is not None:
@@ -170,6 +173,13 @@ class JournalIndex:
                 self._add_tile(document, session, offset, len(line))
             else:
                 _add_facts(session, document, path)
+        _log.debug(
+            "Read %s: %d lines, %d of them unreadable; %s",
+            path.name,
+            n_lines,
+            self.n_unreadable_lines - n_unreadable_before,
+            session.closed or "not closed",
+        )
 
     def _add_written(
         self, written: WrittenTile, session: JournalSession, offset: int, length: int
@@ -261,7 +271,7 @@ def journal_paths(runs_folder: Path) -> list[tuple[int, Path]]:
         return []
     except OSError as error:
         raise _reading_error(runs_folder, error) from error
-    matches = [(JOURNAL_NAME.fullmatch(path.name), path) for path in paths]
+    matches = [(_JOURNAL_NAME.fullmatch(path.name), path) for path in paths]
     return [(int(match[1]), path) for match, path in matches if match is not None]
 
 
@@ -270,7 +280,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     offset = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(MAX_LINE_BYTES):
+            while line := file.readline(_MAX_LINE_BYTES):
                 yield offset, line
                 offset += len(line)
     except OSError as error:

@@ -366,7 +366,7 @@ def _words(part: Part) -> str:
 
 def _lease_error(runs_folder: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"The lease in {runs_folder} cannot be taken: {error.strerror or error}.",
+        f"The leases in {runs_folder} cannot be read or written: {error.strerror or error}.",
         hint="Restore access to the output folder or free space, or choose another --output-dir.",
         path=runs_folder,
     )

@@ -6,8 +6,9 @@ those of the whole folder; ``axion-stage3 merge`` makes them at any time, from w
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.errors import InputFolderError, OutputError
 from axion_stage3.runs.journal import RUNS_FOLDER
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from axion_stage3.paths import AnyPath
+
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def merge_run(output_dir: AnyPath | ObjectUrl) -> MergedRun:
             hint="Give the --output-dir of a run; its records are in the sub-folder runs.",
             path=output_dir,
         )
-    progress = read_progress(output_dir / RUNS_FOLDER, known[-1])
+    progress = _read_progress(output_dir / RUNS_FOLDER, known[-1])
     summary = write_reports(output_dir, index, known[-1], n_expected=progress.n_inputs)
     return MergedRun(summary, progress)
 
@@ -100,7 +103,7 @@ def merge_if_last(output_dir: Location, part: Part, configuration_digest: str) -
         OutputError: A journal cannot be read or a report cannot be written.
     """
     runs_folder = output_dir / RUNS_FOLDER
-    progress = read_progress(runs_folder, configuration_digest)
+    progress = _read_progress(runs_folder, configuration_digest)
     is_last = (
         not _is_in_use(runs_folder, configuration_digest)
         if isinstance(part, TileList)
@@ -110,6 +113,27 @@ def merge_if_last(output_dir: Location, part: Part, configuration_digest: str) -
         index = read_journals(runs_folder)
         write_reports(output_dir, index, configuration_digest, n_expected=progress.n_inputs)
     return is_last
+
+
+def _read_progress(runs_folder: Location, configuration_digest: str) -> RunProgress:
+    """Read how far the shards of one configuration are.
+
+    Runs with another number of shards, or without shards, count only if they came last.
+    """
+    begun = [
+        (manifest, _part(manifest))
+        for manifest in _manifests(runs_folder)
+        if manifest.get("configuration_digest") == configuration_digest
+        and isinstance(manifest.get("session"), int)
+        and isinstance(manifest.get("n_inputs"), int)
+    ]
+    runs = [entry for entry in begun if not isinstance(entry[1], TileList)]
+    if not runs:
+        return RunProgress()
+    latest, part = max(runs, key=lambda entry: entry[0]["session"])
+    if not isinstance(part, Shard):
+        return RunProgress(n_inputs=latest["n_inputs"])
+    return _shard_progress(part.n, runs)
 
 
 def _is_in_use(runs_folder: Location, configuration_digest: str) -> bool:
@@ -130,35 +154,17 @@ def _manifests(runs_folder: Location) -> list[Mapping[str, Any]]:
         OutputError: The store cannot be asked.
     """
     try:
-        found = [read_manifest(path) for path in runs_folder.glob("run-manifest*.json")]
+        found = {path: read_manifest(path) for path in runs_folder.glob("run-manifest*.json")}
     except OSError as error:
         raise OutputError(
             f"{runs_folder} cannot be listed: {error.strerror or error}.",
             hint="Check the folder and its permissions, and run the same command again.",
             path=runs_folder,
         ) from error
-    return [manifest for manifest in found if manifest is not None]
-
-
-def read_progress(runs_folder: Location, configuration_digest: str) -> RunProgress:
-    """Read how far the shards of one configuration are.
-
-    Runs with another number of shards, or without shards, count only if they came last.
-    """
-    begun = [
-        (manifest, _part(manifest))
-        for manifest in _manifests(runs_folder)
-        if manifest.get("configuration_digest") == configuration_digest
-        and isinstance(manifest.get("session"), int)
-        and isinstance(manifest.get("n_inputs"), int)
-    ]
-    runs = [entry for entry in begun if not isinstance(entry[1], TileList)]
-    if not runs:
-        return RunProgress()
-    latest, part = max(runs, key=lambda entry: entry[0]["session"])
-    if not isinstance(part, Shard):
-        return RunProgress(n_inputs=latest["n_inputs"])
-    return _shard_progress(part.n, runs)
+    for path, manifest in sorted(found.items(), key=lambda entry: entry[0].name):
+        state = "cannot be read" if manifest is None else str(manifest.get("state"))
+        _log.debug("Read %s: %s", path.name, state)
+    return [manifest for manifest in found.values() if manifest is not None]
 
 
 def _shard_progress(

@@ -149,7 +149,7 @@ class _Judge:
     ) -> None:
         self._index = index
         self._fingerprint = fingerprint
-        self.output_size = output_size
+        self._output_size = output_size
         self._policy = policy
         self._is_continued = is_continued
         self._only_failed = only_failed
@@ -166,7 +166,7 @@ class _Judge:
         if self._policy == "overwrite":
             return "do"
         record = self._index.get(pair.name)
-        if self._policy == "fail" and self.output_size(pair.name) is not None:
+        if self._policy == "fail" and self._output_size(pair.name) is not None:
             return "conflict"
         if record is not None and self._is_own(record):
             return self._verdict_on_own(pair, record)
@@ -176,7 +176,7 @@ class _Judge:
         """Whether an output of the tile is in the folder or on record."""
         record = self._index.get(name)
         is_recorded = record is not None and record.outcome == "written"
-        return is_recorded or self.output_size(name) is not None
+        return is_recorded or self._output_size(name) is not None
 
     def outputs_of_other_configurations(self) -> list[str]:
         """Outputs of another configuration anywhere in the folder, unless mixing was allowed."""
@@ -193,7 +193,7 @@ class _Judge:
         record = self._index.get(name)
         if record is None or self._is_own(record):
             return False
-        size = self.output_size(name)
+        size = self._output_size(name)
         if record.outcome == "replacing":
             return size is not None
         return record.outcome == "written" and size == record.output_bytes
@@ -203,7 +203,7 @@ class _Judge:
 
     def _verdict_on_own(self, pair: TilePair, record: TileRecord) -> _Verdict:
         """The latest outcome is of this configuration."""
-        size = self.output_size(pair.name)
+        size = self._output_size(pair.name)
         is_same = self._fingerprint.of_pair(pair) == record.fingerprint
         if record.outcome in ("written", "replacing"):
             if record.outcome == "written" and is_same and size == record.output_bytes:
@@ -219,7 +219,7 @@ class _Judge:
 
     def _verdict_on_other(self, pair: TilePair) -> _Verdict:
         """There is no outcome of this configuration: whose is the output, if there is one?"""
-        size = self.output_size(pair.name)
+        size = self._output_size(pair.name)
         if size is None or self._policy == "go_on_overwriting":
             return "do"
         if self._policy == "skip":

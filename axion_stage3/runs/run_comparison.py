@@ -95,13 +95,15 @@ def compare_runs(
         if on_tile is not None:
             on_tile()
     return RunComparison(
-        first,
-        second,
-        n_equal,
-        tuple(sorted(differences, key=lambda tile: (-tile.difference_max, tile.tile_name))),
-        tuple(sorted(tiles.keys() - others.keys())),
-        tuple(sorted(others.keys() - tiles.keys())),
-        tuple(not_comparable),
+        first=first,
+        second=second,
+        n_equal=n_equal,
+        differences=tuple(
+            sorted(differences, key=lambda tile: (-tile.difference_max, tile.tile_name))
+        ),
+        only_first=tuple(sorted(tiles.keys() - others.keys())),
+        only_second=tuple(sorted(others.keys() - tiles.keys())),
+        not_comparable=tuple(not_comparable),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from axion_stage3.errors import InputFolderError, TileReadError, TileShapeError
+from axion_stage3.errors import InputError, InputFolderError, TileReadError, TileShapeError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.summary import SUMMARY_NAME
@@ -71,6 +71,7 @@ class RunFolder:
     Attributes:
         output_dir: The folder.
         manifest: What the run recorded about itself; empty if nothing is there.
+        load_options: How the run read its tiles; the defaults where it did not say.
         opt_v2_dir: Folder of the opt_v2 tiles; None if it is not known or not there.
         s1_dir: Folder of the s1 tiles; None if it is not known or not there.
 
@@ -90,15 +91,10 @@ class RunFolder:
         self.output_dir = output_dir
         self.manifest = _latest_manifest(output_dir / RUNS_FOLDER)
         self._configuration = _mapping(self.manifest.get("configuration"))
-        self._options = _load_options(self._configuration)
+        self.load_options = _load_options(self._configuration)
         self.opt_v2_dir = opt_v2_dir or self._recorded_folder("opt_v2_dir")
         self.s1_dir = s1_dir or self._recorded_folder("s1_dir")
         self._by_file_name: dict[Path, dict[str, Path | None]] = {}
-
-    @property
-    def load_options(self) -> LoadOptions:
-        """How the run read its tiles."""
-        return self._options
 
     def tiles(self) -> dict[str, Path]:
         """Find the output tiles, by name, sorted.
@@ -107,6 +103,22 @@ class RunFolder:
             InputFolderError: The folder cannot be read.
         """
         return find_tiles(self.output_dir)
+
+    def require_tiles(self) -> dict[str, Path]:
+        """Find the output tiles where there must be some; as `tiles`.
+
+        Raises:
+            InputFolderError: The folder cannot be read.
+            InputError: The folder holds no output tile.
+        """
+        tiles = self.tiles()
+        if not tiles:
+            raise InputError(
+                f"{self.output_dir} holds no output tile.",
+                hint="Is this the output folder of a run?",
+                path=self.output_dir,
+            )
+        return tiles
 
     def path(self, name: str) -> Path:
         """Return where the output tile ``name`` stands.
@@ -212,12 +224,12 @@ class RunFolder:
             return opt_v2, s1
         opt_v2_path, s1_path = self.input_path(name, "opt_v2"), self.input_path(name, "s1")
         if opt_v2_path is not None and s1_path is not None:
-            tile = load_pair(TilePair(name, opt_v2_path, s1_path), self._options)
+            tile = load_pair(TilePair(name, opt_v2_path, s1_path), self.load_options)
             return (tile.opt_v2 if opt_v2 is None else opt_v2), (tile.s1 if s1 is None else s1)
         if opt_v2 is None and opt_v2_path is not None:
-            opt_v2 = load_optical(opt_v2_path, self._options)
+            opt_v2 = load_optical(opt_v2_path, self.load_options)
         if s1 is None and s1_path is not None:
-            s1 = load_radar(s1_path, self._options)
+            s1 = load_radar(s1_path, self.load_options)
         return opt_v2, s1
 
     def _recorded_folder(self, entry: str) -> Path | None:

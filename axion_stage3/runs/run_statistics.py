@@ -160,10 +160,10 @@ def run_statistics(
         Path(output_dir), opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir)
     )
     table = compute_statistics(folder, on_tile=on_tile) if recompute else read_statistics(folder)
-    return describe(folder, table, n_listed=n_listed)
+    return describe_run(folder, table, n_listed=n_listed)
 
 
-def describe(
+def describe_run(
     folder: RunFolder, table: StatisticsTable, *, n_listed: int = DEFAULT_LISTED
 ) -> RunStatistics:
     """Describe tiles whose statistics are known.

@@ -28,13 +28,13 @@ from axion_stage3.runs.manifest import (
     utc_now,
     write_manifest,
 )
-from axion_stage3.runs.object_session import OpenSession
+from axion_stage3.runs.no_lease import NoLease
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.parts import Part, Shard
 from axion_stage3.runs.resume import ExistingPolicy, ResumePlan, plan_resume
 from axion_stage3.runs.summary import build_summary, write_reports
-from axion_stage3.runs.tile_log import TileLog
+from axion_stage3.runs.tile_recorder import TileRecorder
 from axion_stage3.storage.locations import ObjectUrl
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class RunSession:
         output_dir: The output folder.
         plan: What is to do.
         part: The part of the run, None for all of it.
-        log: Takes note of what becomes of tiles.
         header: First line of the session's journal, for those of its workers.
         manifest: What stands in the run manifest.
     """
@@ -96,7 +95,7 @@ class RunSession:
         tiles: Sequence[str],
         part: Part | None,
         fingerprint: RunFingerprint,
-        lease: Lease | OpenSession,
+        lease: Lease | NoLease,
         journal: Journal,
         header: JournalHeader,
     ) -> None:
@@ -111,7 +110,7 @@ class RunSession:
         self._lease = lease
         self._journal = journal
         self._is_closed = False
-        self.log = TileLog(journal, fingerprint, output_dir, plan.replaced, lease.check)
+        self._recorder = TileRecorder(journal, fingerprint, output_dir, plan.replaced, lease.check)
 
     @classmethod
     def open(
@@ -140,7 +139,7 @@ class RunSession:
         fingerprint = RunFingerprint.of(facts.configuration, facts.checkpoint_sha256)
         digest = fingerprint.configuration_digest
         lease = (
-            OpenSession(runs_folder)
+            NoLease(runs_folder)
             if isinstance(runs_folder, ObjectUrl)
             else Lease.acquire(runs_folder, configuration_digest=digest, part=facts.part)
         )
@@ -211,15 +210,19 @@ class RunSession:
         self._journal.flush()
 
     def fingerprint(self, pair: TilePair) -> str:
-        """Fingerprint of a pair, see :meth:`TileLog.fingerprint`."""
-        return self.log.fingerprint(pair)
+        """Fingerprint of a pair, see :meth:`TileRecorder.fingerprint`."""
+        return self._recorder.fingerprint(pair)
 
     def record(self, outcome: TileOutcome) -> None:
-        """Add an outcome to the journal, see :meth:`TileLog.record`."""
-        self.log.record(outcome)
+        """Add an outcome to the journal, see :meth:`TileRecorder.record`."""
+        self._recorder.record(outcome)
+
+    def give_up(self, outcome: TileOutcome) -> None:
+        """Record that a tile's worker died with it, see :meth:`TileRecorder.give_up`."""
+        self._recorder.give_up(outcome)
 
     @property
-    def sign_name(self) -> str:
+    def marker_name(self) -> str:
         """Name of a file in ``OUTPUT/runs`` that is there as long as this session is."""
         lease = self._lease
         return lease.path.name if isinstance(lease, Lease) else self._manifest_path.name

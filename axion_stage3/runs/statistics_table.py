@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from axion_stage3.errors import InputError, TileError, TileLayoutError
+from axion_stage3.errors import InputError, TileError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.summary import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from axion_stage3.runs.journal_index import TileRecord
     from axion_stage3.runs.run_folder import RunFolder
 
     Row = Mapping[str, float | str]
@@ -184,13 +185,7 @@ def compute_statistics(
     Raises:
         InputError: The folder holds no tile.
     """
-    names = list(folder.tiles())
-    if not names:
-        raise InputError(
-            f"{folder.output_dir} holds no output tile.",
-            hint="Is this the output folder of a run?",
-            path=folder.output_dir,
-        )
+    names = list(folder.require_tiles())
     collector = _Collector()
     for row in _computed_rows(folder, names):
         if isinstance(row, UnusableTile):
@@ -241,7 +236,8 @@ def _from_journals(folder: RunFolder) -> StatisticsTable:
     return collector.table("journals")
 
 
-def _is_of(record: Any, digest: object) -> bool:
+def _is_of(record: TileRecord | None, digest: object) -> bool:
+    """Whether a tile's latest outcome is of the configuration ``digest``, or of any if None."""
     return record is not None and digest in (None, record.configuration_digest)
 
 
@@ -256,11 +252,8 @@ def _computed_rows(folder: RunFolder, names: list[str]) -> Iterator[Row | Unusab
 def _computed_row(folder: RunFolder, name: str) -> Row | UnusableTile:
     try:
         tile = folder.load(name)
-        if tile.opt_v2 is None:
-            raise TileLayoutError(
-                "its opt_v2 was not found; --opt-v2-dir names its folder",
-                hint="--opt-v2-dir names the folder of the opt_v2 tiles.",
-            )
-        return tile_statistics(name, tile.opt_final, tile.opt_v2, tile.s1)
     except TileError as error:
         return UnusableTile(name, error.message)
+    if tile.opt_v2 is None:
+        return UnusableTile(name, "its opt_v2 was not found; --opt-v2-dir names its folder")
+    return tile_statistics(name, tile.opt_final, tile.opt_v2, tile.s1)

@@ -12,8 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.atomic_write import write_bytes, write_json
-from axion_stage3.errors import OutputError
+from axion_stage3.atomic_write import remove_outdated, write_bytes, write_json
 from axion_stage3.statistics.accumulators import RunAggregate
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def write_reports(
     else:
         name, outdated, lines = STATISTICS_LINES_NAME, STATISTICS_NAME, report.statistics_lines()
     write_bytes(output_dir / name, lines)
-    _remove(output_dir / outdated)
+    remove_outdated(output_dir / outdated)
     summary = report.document()
     write_json(output_dir / SUMMARY_NAME, summary)
     return summary
@@ -262,17 +261,6 @@ def _failure(outcome: TileOutcome) -> FailedTileRecord:
         reason=outcome.message,
         hint=outcome.hint,
     )
-
-
-def _remove(outdated: Location) -> None:
-    try:
-        outdated.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The outdated {outdated} cannot be removed: {error.strerror or error}.",
-            hint="Restore access to the output folder, or remove the file.",
-            path=outdated,
-        ) from error
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.errors import MissingExtraError, ResourceError, UsageError
+from axion_stage3.processor_cores import n_usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def connected(ray: Any, address: str | None, n_cpus: int | None) -> Iterator[Non
     if address is None:
         options |= {
             "address": "local",
-            "num_cpus": n_cpus or _n_cores(),
+            "num_cpus": n_cpus or n_usable_cores(),
             "object_store_memory": _OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }
@@ -101,12 +102,6 @@ def is_node_alive(ray: Any, node: str) -> bool:
                 return False
             return True
     return False
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _require_answer(address: str) -> None:

@@ -151,8 +151,7 @@ class RayDispatch:
             self._count(outcome)
         if report.error is not None:
             raise report.error
-        if len(report.outcomes) == len(lease.pairs):
-            self._book.settle(lease, report.seconds)
+        self._book.settle(lease, report.seconds)
 
     def _lose(self, worker: _Worker, error: Exception) -> None:
         """Take back what a worker had that is gone, and start another in its place."""
@@ -201,7 +200,7 @@ class RayDispatch:
             phase="compute",
             fingerprint=self._session.fingerprint(pair),
         )
-        self._session.log.give_up(outcome)
+        self._session.give_up(outcome)
         self._count(outcome)
 
     def _halt(self) -> None:

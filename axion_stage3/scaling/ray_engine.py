@@ -93,7 +93,7 @@ class RayEngine:
             device=self._device,
             checkpoint_sha256=session.manifest.checkpoint_sha256,
             header=session.header,
-            sign_name=session.sign_name,
+            marker_name=session.marker_name,
             folder=os.getcwd(),  # noqa: PTH109 - travels as text
             n_tiles=n_tiles,
         )

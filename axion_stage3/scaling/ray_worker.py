@@ -16,7 +16,7 @@ from axion_stage3.errors import AxionError, CheckpointError, InputFolderError, O
 from axion_stage3.inference.tile_work import TileWork
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import RUNS_FOLDER, Journal, JournalHeader
-from axion_stage3.runs.tile_log import TileLog
+from axion_stage3.runs.tile_recorder import TileRecorder
 from axion_stage3.scaling.ray_access import require_ray
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class WorkerOrders:
         device: ``cpu`` or ``cuda``.
         checkpoint_sha256: Of the driver's checkpoint.
         header: First line of the driver's journal.
-        sign_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
+        marker_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
         folder: The folder the driver was started in; relative paths begin there.
         n_tiles: Number of pairs in the folders.
     """
@@ -47,7 +47,7 @@ class WorkerOrders:
     device: str
     checkpoint_sha256: str
     header: JournalHeader
-    sign_name: str
+    marker_name: str
     folder: str
     n_tiles: int
 
@@ -107,7 +107,7 @@ class RayWorker:
             os.chdir(orders.folder)
         config = orders.config
         runs_folder = config.output_dir / RUNS_FOLDER
-        _require_sight(runs_folder / orders.sign_name, config)
+        _require_sight(runs_folder / orders.marker_name, config)
         checkpoint = load_checkpoint(config.checkpoint)
         if checkpoint.sha256 != orders.checkpoint_sha256:
             raise CheckpointError(
@@ -127,7 +127,7 @@ class RayWorker:
         assert self._journal is not None, "begun before"
         assert self._work is not None, "begun before"
         outcomes: list[TileOutcome] = []
-        log = TileLog(
+        recorder = TileRecorder(
             self._journal,
             RunFingerprint(self._orders.header.configuration_digest),
             self._orders.config.output_dir,
@@ -135,13 +135,13 @@ class RayWorker:
         )
 
         def report(outcome: TileOutcome) -> None:
-            log.record(outcome)
+            recorder.record(outcome)
             outcomes.append(replace(outcome, statistics=None))
 
         began = time.perf_counter()
         error = None
         try:
-            self._work.run(lease.pairs, log.fingerprint, report, self._orders.n_tiles)
+            self._work.run(lease.pairs, recorder.fingerprint, report, self._orders.n_tiles)
             self._journal.flush()  # what the driver counts must outlive this worker
         except AxionError as fault:
             error = fault
@@ -161,11 +161,11 @@ def _node() -> str:
     return str(require_ray().get_runtime_context().get_node_id())
 
 
-def _require_sight(sign: Location, config: InferenceConfig) -> None:
+def _require_sight(marker: Location, config: InferenceConfig) -> None:
     """Make sure that this machine sees the folders of the run under the same paths."""
     deadline = time.monotonic() + _SIGHT_SECONDS
     # A network file system may take a while to show what another machine has just made.
-    while not sign.is_file():
+    while not marker.is_file():
         if time.monotonic() > deadline:
             raise OutputError(
                 f"The machine {platform.node()} does not see the output folder "

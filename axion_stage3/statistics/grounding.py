@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -162,7 +163,7 @@ class GroundingReference:
             (measures,) in standard deviations of true pairs.
         """
         deviations: NDArray[np.float64] = block.values - self._expected(block)
-        return deviations / np.array(self.spread, dtype=np.float64)
+        return deviations / self._arrays["spread"]
 
     def detail_power(self, block: BlockMeasures) -> float:
         """Return the fine power of a block relative to true pairs (see :class:`GroundingScore`)."""
@@ -171,11 +172,15 @@ class GroundingReference:
         return math.exp(float(surplus.cumsum(axis=1)[:, 1:].mean()))
 
     def _expected(self, block: BlockMeasures) -> NDArray[np.float64]:
-        texture = (block.texture - np.array(self.texture_mean)) / np.array(self.texture_std)
-        expected: NDArray[np.float64] = (
-            np.array(self.expected) + np.array(self.by_texture) @ texture
-        )
-        return expected
+        arrays = self._arrays
+        texture = (block.texture - arrays["texture_mean"]) / arrays["texture_std"]
+        return arrays["expected"] + arrays["by_texture"] @ texture
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The numbers as arrays: every tile needs them."""
+        names = ("texture_mean", "texture_std", "expected", "by_texture", "spread")
+        return {name: np.array(getattr(self, name), dtype=np.float64) for name in names}
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as a JSON document, one entry per measure."""
@@ -286,6 +291,8 @@ def scores_of_blocks(
 
 
 def _mean_score(scores: Sequence[GroundingScore]) -> GroundingScore:
+    if len(scores) == 1:
+        return scores[0]
     means = {
         entry.name: math.fsum(getattr(score, entry.name) for score in scores) / len(scores)
         for entry in fields(GroundingScore)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from axion_stage3.storage.object_store import StoredObject
 
-OBJECT_SCHEMES: Final = ("s3", "gs", "az", "memory")
+_OBJECT_SCHEMES: Final = ("s3", "gs", "az", "memory")
 _FILE_SCHEME: Final = "file"
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -56,8 +56,8 @@ class ObjectUrl:
         return ObjectUrl(self.text.rpartition("/")[0])
 
     def with_suffix(self, suffix: str) -> ObjectUrl:
-        """The same with another ending."""
-        return self.parent / (self.name.rpartition(".")[0] + suffix)
+        """The same with another ending, or with one if it had none."""
+        return self.parent / PurePosixPath(self.name).with_suffix(suffix).name
 
     def is_relative_to(self, other: ObjectUrl) -> bool:
         """Whether this is ``other``, or lies below it."""
@@ -131,7 +131,11 @@ class ObjectUrl:
         return object_store.has_objects(self.text)
 
     def exists(self) -> bool:
-        """Whether there is an object of this name, or any below it."""
+        """Whether there is an object of this name, or any below it.
+
+        Raises:
+            OSError: The store does not say.
+        """
         return self.is_file() or self.is_dir()
 
     def objects(self) -> Iterator[StoredObject]:
@@ -215,7 +219,7 @@ def parse_location(text: str) -> Location:
         )
     if scheme == _FILE_SCHEME:
         return _local_path(text)
-    if scheme not in OBJECT_SCHEMES:
+    if scheme not in _OBJECT_SCHEMES:
         raise UsageError(
             f"The URL {text} has the scheme {scheme}://, which is not known.",
             hint=f"Give {_LISTED_SCHEMES}, or a path.",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from axion_stage3.errors import MissingExtraError
-from axion_stage3.runs.outcome import OUTCOME_NAMES, TileOutcome, encode_outcome
+from axion_stage3.runs.journal_lines import encode_outcome
+from axion_stage3.runs.outcome import OUTCOME_NAMES, TileOutcome
 from axion_stage3.testing.tile_factories import SyntheticTile, make_tile
 from axion_stage3.tiles.layouts import OPTICAL_LAYOUTS, RADAR_LAYOUTS
 

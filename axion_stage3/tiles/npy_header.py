@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -98,7 +99,13 @@ def parse_npy_header(head: bytes) -> NpyHeader:
     data_offset = header_bytes_needed(head)
     if len(head) < data_offset:
         raise MalformedHeaderError("its header is cut short")
-    entries = _entries(head[_PREFIX_BYTES[head[6]] : data_offset].decode("ascii", "replace"))
+    return _parse_text(head[_PREFIX_BYTES[head[6]] : data_offset], data_offset)
+
+
+# The tiles of a run have a handful of headers between them.
+@lru_cache(maxsize=16)
+def _parse_text(text: bytes, data_offset: int) -> NpyHeader:
+    entries = _entries(text.decode("ascii", "replace"))
     shape = entries["shape"]
     order = entries["fortran_order"]
     if not _SHAPE.fullmatch(shape) or order not in ("True", "False"):

@@ -56,9 +56,13 @@ def check_reflectance(
     Raises:
         TileUnitsError: Digital numbers, normalised values, or reflectance divided once more.
     """
+    least, greatest = opt.min(), opt.max()
+    is_tiny = opt_scale > 1 and greatest < _LEAST_SCALED_MAXIMUM
+    if least >= _NEGATIVE and greatest <= _BRIGHT and not is_tiny:
+        return
     n_pixels = max(int(np.count_nonzero(opt)), 1)
     where = "The optical tile" if path is None else f"The optical tile {path}"
-    values = f"(values from {opt.min():.4g} to {opt.max():.4g})"
+    values = f"(values from {least:.4g} to {greatest:.4g})"
     if np.count_nonzero(opt > _BRIGHT) > _MAX_BRIGHT_SHARE * n_pixels:
         raise TileUnitsError(
             f"{where} looks like digital numbers, not like reflectance 0..1 {values}.",
@@ -73,7 +77,7 @@ def check_reflectance(
             hint="Undo the normalisation and store reflectance.",
             path=path,
         )
-    if opt_scale > 1 and opt.max() < _LEAST_SCALED_MAXIMUM:
+    if is_tiny:
         raise TileUnitsError(
             f"{where} is almost zero after division by {opt_scale:g} {values}: "
             "it looks as if it had been reflectance already.",

@@ -7,8 +7,9 @@ crops, with its flips and transpositions, is then a single gather: no Python loo
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -21,12 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-SPLITS = ("train", "val")
+SPLITS: Final = ("train", "val")
+_TRUTH, _S1, _OPT_V2 = slice(0, 4), slice(4, 6), slice(6, 10)
+"""Bands of a pixel of :class:`TileSet`; the draws of the generator come after them."""
 
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """One line of a split file."""
+    """One line of a split file.
+
+    Attributes:
+        tile: Name of the tile below its folders.
+        group: Acquisition or place that it was cut from.
+        split: ``train`` or ``val``.
+    """
 
     tile: str
     group: str
@@ -59,30 +68,19 @@ def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
         path: The CSV. Lines whose split is neither ``train`` nor ``val`` are left out.
 
     Raises:
-        InputError: No such file, a column is missing, or a group stands in train and in val.
+        InputError: No such file, a column or a cell is missing, a tile stands there twice, or a
+            group stands in train and in val.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    entries = _read_entries(path)
+    counts = Counter(entry.tile for entry in entries)
+    repeated = [tile for tile, count in counts.items() if count > 1]
+    if repeated:
         raise InputError(
-            f"The split file {path} cannot be read: {error}.",
-            hint="Give a CSV with the columns tile, group, split with --split-file.",
-            path=path,
-        ) from error
-    wanted = {"tile", "group", "split"}
-    if not rows or not wanted <= rows[0].keys():
-        found = ", ".join(rows[0]) if rows else "nothing"
-        raise InputError(
-            f"The split file {path} needs the columns tile, group, split; found: {found}.",
-            hint="Add the missing columns; split is train or val.",
+            f"The split file {path} names the tile {repeated[0]!r} more than once"
+            f" ({len(repeated)} such tiles).",
+            hint="Keep one line for each tile.",
             path=path,
         )
-    entries = tuple(
-        SplitEntry(row["tile"], row["group"], row["split"])
-        for row in rows
-        if row["split"] in SPLITS
-    )
     groups = {split: {e.group for e in entries if e.split == split} for split in SPLITS}
     shared = sorted(groups["train"] & groups["val"])
     if shared:
@@ -93,6 +91,39 @@ def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
             path=path,
         )
     return entries
+
+
+def _read_entries(path: Path) -> tuple[SplitEntry, ...]:
+    entries = []
+    try:
+        # Spreadsheets put a byte order mark first, which is no part of the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or ()
+            if not {"tile", "group", "split"} <= set(columns):
+                raise InputError(
+                    f"The split file {path} needs the columns tile, group, split; found:"
+                    f" {', '.join(columns) or 'nothing'}.",
+                    hint="Add the missing columns; split is train or val.",
+                    path=path,
+                )
+            for row in reader:
+                if row["split"] not in SPLITS:
+                    continue
+                if not (row["tile"] and row["group"]):
+                    raise InputError(
+                        f"Line {reader.line_num} of the split file {path} has no tile or no group.",
+                        hint="Fill in both cells, or take the line out.",
+                        path=path,
+                    )
+                entries.append(SplitEntry(row["tile"], row["group"], row["split"]))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"The split file {path} cannot be read: {error}.",
+            hint="Give a CSV with the columns tile, group, split with --split-file.",
+            path=path,
+        ) from error
+    return tuple(entries)
 
 
 def load_tiles(data_dir: Path, entries: Iterable[SplitEntry]) -> list[TrainingTile]:
@@ -211,7 +242,7 @@ class TileSet:
 
         Args:
             batch: Number of crops.
-            crop_px: Height and width of each crop.
+            crop_px: Height and width of each crop; no tile is smaller.
             random: Source of randomness, on the same device as the tiles.
         """
         device = self._pixels.device
@@ -233,20 +264,18 @@ class TileSet:
         flat = torch.where((uniform(batch) < 0.5)[:, None, None], flat, flat.mT)
         bands = self._pixels[flat].movedim(-1, 1)
         variant = torch.randint(self.n_variants, (batch,), generator=random, device=device)
-        generated = bands[:, 10:].reshape(batch, self.n_variants, 4, crop_px, crop_px)
+        generated = bands[:, _OPT_V2.stop :].reshape(batch, self.n_variants, 4, crop_px, crop_px)
         return Crops(
-            truth=bands[:, :4].contiguous(),
-            s1=bands[:, 4:6].contiguous(),
+            truth=bands[:, _TRUTH].contiguous(),
+            s1=bands[:, _S1].contiguous(),
             generated=generated[torch.arange(batch, device=device), variant].contiguous(),
-            opt_v2=bands[:, 6:10].contiguous(),
+            opt_v2=bands[:, _OPT_V2].contiguous(),
             has_opt_v2=self._has_opt_v2[index],
             tile_index=index,
         )
 
 
 def _group_weights(tiles: Sequence[TrainingTile]) -> list[float]:
-    """Weight tiles by area, and less where a group has many, since they resemble each other."""
-    counts: dict[str, int] = {}
-    for tile in tiles:
-        counts[tile.group] = counts.get(tile.group, 0) + 1
+    """Weigh tiles by the root of their area over the number in their group: these are alike."""
+    counts = Counter(tile.group for tile in tiles)
     return [float(np.sqrt(tile.truth[0].size) / np.sqrt(counts[tile.group])) for tile in tiles]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axion_stage3.errors import OutputError
+from axion_stage3.atomic_write import write_json
+from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
+from axion_stage3.training.stage2_surrogates import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
@@ -31,19 +33,26 @@ def train(
         config: What to do; the defaults if left out.
         data_dir: Folder with ``s1/`` and ``s2_truth/``, and perhaps ``opt_v2/``.
         split_file: CSV with the columns tile, group, split (train or val).
-        output_dir: Receives ``best.safetensors``, ``last.safetensors``, ``training_log.jsonl`` and
-            the state for resuming.
+        output_dir: Receives ``best.safetensors``, ``last.safetensors``, ``training_log.jsonl``,
+            the configuration as ``training_config.json`` and the state for resuming.
         device: See :func:`~axion_stage3.inference.devices.resolve_device`.
         observer: Receives progress.
 
     Raises:
         InputError: The split file or a tile is missing or unfit; found before training starts.
-        UsageError: ``output_dir`` holds a run with another configuration.
+        UsageError: ``output_dir`` holds a run with another configuration, or a fault to be left
+            out is not known.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.
     """
     config, output_dir = config or TrainingConfig(), Path(output_dir)
+    unknown = [name for name in config.left_out_faults if name not in FAULTS]
+    if unknown:
+        raise UsageError(
+            f"There is no fault {unknown[0]!r} that could be left out.",
+            hint=f"left_out_faults may name: {', '.join(FAULTS)}.",
+        )
     target = resolve_device(device)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -56,5 +65,7 @@ def train(
     material = prepare_material(
         Path(data_dir), Path(split_file), config, output_dir, target, observer
     )
+    trainer = Trainer(config, material, output_dir)
+    write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
     with Interruption() as interruption:
-        return Trainer(config, material, output_dir).run(interruption, observer)
+        return trainer.run(interruption, observer)

@@ -8,6 +8,7 @@ the bundled checkpoint. Columns: Sentinel-1, opt_v2, opt_final, truth. Prints wh
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -56,4 +57,6 @@ def main(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data_dir", type=Path, help="folder with s1/ and s2_truth/")
+    main(**vars(parser.parse_args()))

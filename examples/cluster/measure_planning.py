@@ -26,7 +26,8 @@ from pathlib import Path
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import TileOutcome, encode_outcome
+from axion_stage3.runs.journal_lines import encode_outcome
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 from axion_stage3.runs.resume import plan_resume
 from axion_stage3.statistics.tile_statistics import tile_statistics
@@ -119,6 +120,8 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
+    if not os.access(options.folder, os.W_OK | os.X_OK) or not options.folder.is_dir():
+        parser.error(f"--folder {options.folder} is no folder that can be written; make it first")
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
     for n_pairs in options.pairs:
         with tempfile.TemporaryDirectory(dir=options.folder, prefix="planning-") as name:

@@ -8,7 +8,7 @@ simulate Stage 2.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,4 +73,7 @@ def by_layout(optical: np.ndarray, key: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:3]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data_dir", type=Path, help="folder with s1/ and s2_truth/")
+    parser.add_argument("output_dir", type=Path, help="folder for opt_v2/, s1/ and truth/")
+    main(**vars(parser.parse_args()))

@@ -8,7 +8,7 @@ each tile by itself, so that neighbours differ as much as real Stage 2 outputs w
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -46,4 +46,7 @@ def main(data_dir: Path, output_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:3]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data_dir", type=Path, help="folder with s1/, s2_truth/ and tiles.csv")
+    parser.add_argument("output_dir", type=Path, help="folder for opt_v2/ and s1/")
+    main(**vars(parser.parse_args()))

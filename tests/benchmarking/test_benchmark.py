@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
-from dataclasses import asdict, replace
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import jsonschema
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from axion_stage3.benchmarking import benchmark as module
-from axion_stage3.benchmarking.benchmark import BenchmarkPlan, run_benchmark
+from axion_stage3.benchmarking.benchmark_document import BenchmarkDocument
 from axion_stage3.benchmarking.goals import judge_gpu
 from axion_stage3.benchmarking.timing import measure_pace, watch_memory
-from axion_stage3.benchmarking.whole_runs import ProcessPace, measure_file_threads, measure_process
+from axion_stage3.benchmarking.whole_runs import measure_file_threads, measure_process
 from axion_stage3.benchmarking.workload import load_workload
 from axion_stage3.cli.app import run
 from axion_stage3.cli.benchmark_report import benchmark_text
@@ -29,9 +33,6 @@ from axion_stage3.inference.devices import Workers
 from axion_stage3.testing.tile_factories import write_pairs
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import load_pair
-
-if TYPE_CHECKING:
-    from axion_stage3.benchmarking.benchmark_document import BenchmarkDocument
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "benchmark.schema.json"
 TINY = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
@@ -52,26 +53,49 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Ended(NamedTuple):
+    exit_code: int
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def document(tiny_checkpoint: Path, tiles: Path) -> BenchmarkDocument:
-    """A benchmark of everything but the other processes, which take long to start."""
-    plan = BenchmarkPlan(
-        opt_v2_dir=tiles / "opt_v2",
-        s1_dir=tiles / "s1",
-        tile_px=32,
-        checkpoint=tiny_checkpoint,
-        batch_sizes=(1, 2),
-        device="cpu",
-        seconds=0.02,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "measure_process", lambda title, *_: ProcessPace(title, 0.1, 50.0))
-        return run_benchmark(plan)
+def ended(tiny_checkpoint: Path, tiles: Path) -> Ended:
+    """One benchmark from the command line: little time for each figure, each process once."""
+    folders = ["--opt-v2-dir", f"{tiles}/opt_v2", "--s1-dir", f"{tiles}/s1"]
+    amounts = ["--tile-size", "32", "--batch-sizes", "1,2", "--seconds", "0.01"]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(module, "_START_UP_REPETITIONS", 1)
+        patch.setattr(module, "_MEMORY_TILES", 8)
+        what = ["--checkpoint", str(tiny_checkpoint), "--device", "cpu", *folders, *amounts]
+        exit_code = run(["benchmark", *what, "--json", "--verbose"])
+    return Ended(exit_code, out.getvalue(), err.getvalue())
 
 
-def test_the_document_is_as_its_schema_says(document: BenchmarkDocument) -> None:
-    written = json.loads(json.dumps(asdict(document), allow_nan=False))
-    jsonschema.validate(written, json.loads(SCHEMA.read_text(encoding="utf-8")))
+@pytest.fixture(scope="module")
+def document(ended: Ended) -> BenchmarkDocument:
+    return TypeAdapter(BenchmarkDocument).validate_json(ended.out)
+
+
+def test_the_document_is_as_its_schema_says(ended: Ended) -> None:
+    assert ended.exit_code == 0
+    jsonschema.validate(json.loads(ended.out), json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_each_step_is_said_with_its_time_when_verbose(
+    ended: Ended, document: BenchmarkDocument
+) -> None:
+    begun = re.findall(r"^(From file to file, T=\d+, batch \w+)$", ended.err, re.MULTILINE)
+    timed = re.findall(r"^(.+): (\d+\.\d\d) s$", ended.err, re.MULTILINE)
+    # The best batch size of each number of timesteps is measured twice.
+    assert len(begun) == len(document.runs) + 2
+    assert [what for what, _ in timed if what.startswith("From file")] == begun
+    assert {"Start-up and memory of whole processes", "Reading and writing, 256 px"} <= {
+        what for what, _ in timed
+    }
+    in_all = sum(float(seconds) for _, seconds in timed)
+    assert 0.5 * document.seconds < in_all <= document.seconds + 0.01 * len(timed)
 
 
 def test_everything_asked_for_is_measured(document: BenchmarkDocument) -> None:
@@ -97,6 +121,9 @@ def test_the_figures_fit_each_other(document: BenchmarkDocument) -> None:
         assert pace.gmac_per_second == pytest.approx(pace.tiles_per_second * pace.gmac_per_tile)
         share = pace.gmac_per_second / document.bound_gmac_per_second
         assert pace.share_of_bound == pytest.approx(share)
+    for pair in document.files:
+        ratio = pair.tiles_per_second / pair.numpy_tiles_per_second
+        assert pair.times_numpy == pytest.approx(ratio)
     for whole in document.runs:
         assert whole.tiles_per_second == pytest.approx(whole.n_tiles / whole.seconds)
         assert {"read", "compute", "write"} <= set(whole.stage_seconds)
@@ -106,6 +133,13 @@ def test_the_figures_fit_each_other(document: BenchmarkDocument) -> None:
     assert goals["file to file over the network, T=10"].value == pytest.approx(
         best_run / best_network
     )
+    seconds = {process.command: process.seconds for process in document.processes}
+    assert goals["--help, s"].value == seconds["--help"] < seconds["infer, one tile"]
+    assert document.seconds > sum(seconds.values()) + sum(whole.seconds for whole in document.runs)
+    for goal in document.goals:
+        if goal.value is not None:
+            is_above = goal.value > goal.limit
+            assert goal.is_reached is (is_above if goal.direction == "at least" else not is_above)
     assert goals["file to file over the yardstick, T=10"].is_reached is None
     assert goals["peak RSS of infer at batch 8, MB"].is_reached is True
 
@@ -214,11 +248,16 @@ def test_tiles_are_cut_or_continued(tiles: Path, tmp_path: Path, tile_px: int) -
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["--timesteps", "1,x"], 2, "give numbers such as 1,8"),
+        (["--timesteps", "1,x"], 2, "Invalid value for '--timesteps': '1,x' is no list of numbers"),
+        (["--timesteps", "0"], 2, "whole numbers from 1 to 1000"),
+        (["--timesteps", "1,1001"], 2, "whole numbers from 1 to 1000"),
         (["--batch-sizes", "0"], 2, "--batch-sizes needs whole numbers from 1"),
         (["--seconds", "0"], 2, "Give a positive number"),
+        (["--seconds", "inf"], 2, "Give a positive number"),
         (["--tile-size", "8"], 2, "Give at least 16 to --tile-size"),
         (["--opt-v2-dir", "."], 2, "Give both --opt-v2-dir and --s1-dir"),
+        (["--opt-v2-dir", "/no/such", "--s1-dir", "."], 4, "folder /no/such cannot be read"),
+        (["--checkpoint", "/no/such.pt"], 5, "no checkpoint at /no/such.pt"),
         (["--tile-size", "20", "--against", "diffusers-unet"], 2, "Give a multiple of 8"),
         (["--against", "other"], 2, "diffusers-unet"),
         (["--device", "cuda:99"], 7, "cuda:99"),

@@ -19,8 +19,8 @@ RUN = "infer --checkpoint checkpoints/stage3/best_model.pt --opt-v2-dir stage2_o
 RUN += " --s1-dir tiles/s1 --output-dir out --timesteps 1"
 EVALUATE = "evaluate --truth-dir stage2_outputs --opt-v2-dir stage2_outputs --opt-final-dir out"
 
-# Command to words of a detail (None: it has none), after `infer` has filled `out`.
-COMMAND_LINES: dict[str, str | None] = {
+# Command to words of a detail, after `infer` has filled `out`.
+COMMAND_LINES = {
     f"{RUN} --existing overwrite": "tile_002.npz",
     "validate --opt-v2-dir stage2_outputs --s1-dir tiles/s1 --workers 1 --fail-on never":
         "tile_002.npz: findings: ",
@@ -29,7 +29,7 @@ COMMAND_LINES: dict[str, str | None] = {
     "stats out --recompute --csv tiles.csv": "3 tiles written to tiles.csv",
     f"{EVALUATE}": "tile_002.npz (given): PSNR ",
     "visualize out --only figures": "tile_002.npz: drawn to ",
-    "merge out": None,
+    "merge out": "Read run-manifest.json: finished",
 }  # fmt: skip
 
 
@@ -79,22 +79,14 @@ def test_every_mode_says_what_it_should_and_the_data_is_the_same(
         said = streams.err
         if mode.is_json:
             records = records_of(said)
-            assert any(each["level"] == "info" for each in records) is (
-                mode.has_notes and has_notes(command)
-            )
+            assert any(each["level"] == "info" for each in records) is mode.has_notes
             details = [each for each in records if each["level"] == "debug"]
             said = "\n".join(" ".join(map(str, each.values())) for each in details)
-            assert bool(details) is (mode.has_details and detail is not None)
+            assert bool(details) is mode.has_details
         elif not mode.has_notes:
             assert said == ""
-        if detail is not None:
-            assert (detail in said) is mode.has_details, name
+        assert (detail in said) is mode.has_details, name
     assert set(data.values()) == {data["normal"]}
-
-
-def has_notes(command: str) -> bool:
-    """Whether a command accompanies its work; `evaluate` only writes its table."""
-    return not command.startswith("evaluate")
 
 
 @pytest.mark.parametrize("options", ["", "-q", "-v"])
@@ -125,7 +117,7 @@ def test_the_events_of_a_run_come_in_order_with_their_facts(
     streams = capsys.readouterr()
     assert json.loads(streams.out)["exit_code"] == 0
     records = {record["message"]: record for record in records_of(streams.err)}
-    own = [word for word in records if " = " not in word]
+    own = [word for word, record in records.items() if "logger" not in record]
     assert own == [
         "run begun", "model loaded", "pairs found", "tiles planned", "tile written",
         "Inference Complete!",
@@ -184,9 +176,53 @@ def test_an_error_is_one_record_with_code_and_hint(capsys: pytest.CaptureFixture
     assert record["hint"]
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("infer --nope", "No such option: --nope"),
+        ("stats", "Missing argument 'OUTPUT_DIR'"),
+        ("stats out --top many", "Invalid value for '--top'"),
+        ("nonsense", "No such command 'nonsense'"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--log-format json", "--log-format=json"])
+def test_what_is_wrong_with_the_command_line_is_a_record_too(
+    command: str, words: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command.split(), *option.split()]) == 2
+
+    streams = capsys.readouterr()
+    (record,) = records_of(streams.err)
+    assert (record["level"], record["code"]) == ("error", "AX-E200")
+    assert record["message"].startswith(words)
+    assert "--help" in record["hint"]
+    assert streams.out == ""
+
+
+def test_what_is_not_an_error_is_shown_with_a_json_log_as_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["stats", "--log-format", "json", "--help"]) == 0
+
+    streams = capsys.readouterr()
+    assert "Usage: axion-stage3 stats" in streams.out
+    assert streams.err == ""
+
+
 def test_quiet_and_verbose_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["merge", "out", "-q", "-v"]) == 2
     assert "--quiet and --verbose contradict" in capsys.readouterr().err
+
+
+def test_a_verbose_merge_names_the_journals_and_what_of_them_is_unreadable(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*RUN.split(), "-q"]) == 0
+    with (workspace / "out" / "runs" / "journal-000001-main.jsonl").open("ab") as journal:
+        journal.write(b"torn")
+    assert run(["merge", "out", "-v"]) == 0
+    said = capsys.readouterr().err
+    assert "Read journal-000001-main.jsonl: 6 lines, 1 of them unreadable; finished\n" in said
 
 
 def test_the_library_is_silent_again_after_a_verbose_command(

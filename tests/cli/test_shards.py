@@ -137,7 +137,15 @@ def test_a_duration_is_said_in_the_two_units_that_say_most(
 
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (999.9, "1 kB"), (1.23e9, "1.23 GB"), (5e15, "5 PB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.9, "1 kB"),
+        (1.23e9, "1.23 GB"),
+        (5e15, "5 PB"),
+        (5.12e18, "5.12 EB"),
+        (5.12e21, "5,120 EB"),
+    ],
 )
 def test_a_size_is_said_with_three_digits(n_bytes: float, text: str) -> None:
     assert size_text(n_bytes) == text

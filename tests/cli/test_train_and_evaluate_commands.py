@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
+FOLDERS = ["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"]
 
 
 @pytest.fixture
@@ -59,12 +61,81 @@ def test_perfect_outputs_are_seen_in_table_and_csv(
     arguments = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
     arguments += ["--opt-final-dir", str(finals), "--csv", str(table)]
     assert run(["evaluate", *arguments]) == 0
-    text = capsys.readouterr().out
+    text, said = capsys.readouterr()
+    assert said.startswith("Evaluating tiles: 3/3 [")
     assert "given: 3 tiles in 3 groups" in text
     assert max(len(line) for line in text.splitlines()) <= 80
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["tile"] for row in rows] == [f"tile_{seed}.npz" for seed in range(3)]
     assert all(float(row["opt_final_mae"]) == 0 < float(row["opt_v2_mae"]) for row in rows)
+
+
+def test_groups_come_from_the_split_file(
+    tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,val\ntile_1.npz,a,val\n")
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--split-file", str(split), "--json"]) == 0
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert {tile["tile"]: tile["group"] for tile in document["tiles"]} == {
+        "tile_0.npz": "a",
+        "tile_1.npz": "a",
+        "tile_2.npz": "tile_2.npz",
+    }
+    assert document["families"][0]["n_groups"] == 2
+
+
+def test_seed_and_timesteps_reach_the_network_and_its_reference_the_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("opt_v2", "s1", "truth"):
+        (tmp_path / part).mkdir()
+    write_pair(tmp_path, "tile.npz", seed=0, height=48, has_truth=True)
+    folders = ["--truth-dir", f"{tmp_path}/truth", "--opt-v2-dir", f"{tmp_path}/opt_v2"]
+    folders += ["--s1-dir", f"{tmp_path}/s1"]
+    found = []
+    for options in (
+        ["--timesteps", "1"],
+        ["--timesteps", "3"],
+        ["--timesteps", "3", "--seed", "1"],
+    ):
+        assert run(["evaluate", *folders, *options, "--json"]) == 0
+        document = check_document(capsys.readouterr().out, "evaluate")
+        found.append(document["tiles"][0]["opt_final"]["psnr"])
+        assert document["tiles"][0]["truth_grounding"] is not None
+    assert len(set(found)) == 3
+
+
+def test_outputs_of_another_size_are_refused_by_name(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        write_npz(tmp_path / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 24).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    assert run(["evaluate", *folders, "--opt-final-dir", str(tmp_path)]) == 4
+    assert "Tile tile_0.npz: truth (4, 32, 32)" in capsys.readouterr().err
+
+
+def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth" / "tile_1.npz").unlink()
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--verbose"]) == 0
+    text, said = capsys.readouterr()
+    assert "given: 2 tiles in 2 groups" in text
+    assert "tile_1.npz: left out, no truth of this name" in said
+
+
+def test_a_missing_library_is_said_before_anything_is_evaluated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run([*FOLDERS, "--opt-final-dir", "z", "--parquet", "figures.parquet"]) == 8
+    assert "pip install 'axion-stage3[parquet]'" in capsys.readouterr().err
 
 
 def test_the_number_of_draws_must_make_sense(
@@ -124,8 +195,20 @@ def test_a_method_is_judged_on_held_out_scenes(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["evaluate"], 2, "--truth-dir is missing"),
-        (["evaluate", "--truth-dir", "x", "--opt-v2-dir", "y"], 2, "nothing to compare"),
+        (["evaluate"], 2, "Give --truth-dir and --opt-v2-dir, or --data-dir and --split-file"),
+        (["evaluate", "--opt-v2-dir", "y"], 2, "--truth-dir is missing"),
+        (["evaluate", "--data-dir", "x"], 2, "--split-file is missing"),
+        (["evaluate", "--data-dir", "x", "--truth-dir", "y"], 2, "--truth-dir goes with folders"),
+        ([*FOLDERS, "--s1-dir", "z", "--family", "hard"], 2, "--family goes with held-out scenes"),
+        ([*FOLDERS, "--opt-final-dir", "z", "--method", "smoothed"], 2, "for held-out scenes"),
+        ([*FOLDERS, "--s1-dir", "z", "--timesteps", "1001"], 2, "must be from 1 to 1000"),
+        (
+            [*FOLDERS, "--s1-dir", "z", "--csv", "no/such/f.csv"],
+            6,
+            "no folder no/such for the file",
+        ),
+        ([*FOLDERS, "--opt-final-dir", "z", "--timesteps", "1"], 2, "--timesteps is for running"),
+        (FOLDERS, 2, "nothing to compare"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--method", "z"], 2, "method 'z'"),
         (["train", "--data-dir", "x", "--split-file", "y"], 2, "--output-dir is missing"),

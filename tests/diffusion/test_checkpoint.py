@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
 import time
 import zipfile
 from pathlib import Path
@@ -11,7 +13,11 @@ import pytest
 import torch
 from checkpoint_mutations import mutated_checkpoints
 
-from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.diffusion.checkpoint import (
+    BUNDLED_CHECKPOINT,
+    load_checkpoint,
+    save_checkpoint,
+)
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
 
@@ -49,7 +55,20 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
     assert (checkpoint.epoch, checkpoint.timesteps) == (28, 7)
     assert (checkpoint.schedule.sigma_max, checkpoint.schedule.rho) == (2.0, 4.0)
     assert not checkpoint.is_bundled
+    assert checkpoint.sha256 == hashlib.sha256(checkpoint.path.read_bytes()).hexdigest()
     assert not checkpoint.network.training
+    assert not any(weight.requires_grad for weight in checkpoint.network.parameters())
+
+
+def test_without_a_path_it_is_the_bundled_one() -> None:
+    bundled = load_checkpoint()
+    assert bundled.is_bundled
+    assert bundled.path == BUNDLED_CHECKPOINT
+
+
+def test_the_format_is_told_by_the_content_whatever_the_name(tmp_path: Path) -> None:
+    path = saved(tmp_path, ".safetensors").rename(tmp_path / "model.pt")
+    assert load_checkpoint(path).epoch == 28
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -79,6 +98,18 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
     state["somewhere.else"] = state.pop("encoder.stem.bias")
     with pytest.raises(CheckpointError, match=r"1 missing .*stem.bias.*1 unexpected .*somewhere"):
         load_checkpoint(written(tmp_path, entries))
+    state["encoder.stem.bias"] = state["somewhere.else"]
+    with pytest.raises(CheckpointError, match="0 missing, 1 unexpected"):
+        load_checkpoint(written(tmp_path, entries))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_of_more_than_512_mib_is_refused_unread(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"large{suffix}"
+    with path.open("wb") as stream:
+        stream.truncate(512 * 2**20 + 1)
+    with pytest.raises(CheckpointError, match=r"has 536,870,913 bytes; at most"):
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -90,12 +121,23 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
         (lambda e: e["config"].update(timesteps=0), "'timesteps' is 0"),
         (lambda e: e["config"].update(timesteps="10"), "'timesteps' is '10'"),
         (lambda e: e["config"]["network"].update(widths=[8, 8, 10**6]), "size 'widths'"),
+        (lambda e: e["config"]["network"].update(widths=[8, 8]), "size 'widths'"),
+        (lambda e: e["config"]["network"].update(blocks=[1, 1, 0, 1, 1]), "size 'blocks'"),
+        (lambda e: e["config"]["network"].update(blocks=[1, 1, 65, 1, 1]), "size 'blocks'"),
         (lambda e: e["config"]["network"].update(denoiser_blocks=0), "size 'denoiser_blocks'"),
+        (lambda e: e["config"].update(units=torch.zeros(2)), "other things than plain values"),
         (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"sigma_max": math.inf}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"rho": math.nan}), "'schedule'"),
+        (lambda e: e["config"].update(schedule=[1, 2]), "'schedule'"),
+        (lambda e: e["config"].update(timesteps=1001), "'timesteps' is 1001"),
+        (lambda e: e["config"].update(timesteps=True), "'timesteps' is True"),
+        (lambda e: e["config"].update(format=2), "is of format 2; this version reads 1"),
         (lambda e: e["config"].update(grounding_reference={"format": 1}), "grounding reference"),
         (lambda e: e.update(epoch=-1), "'epoch' is -1"),
         (lambda e: e.update(model_state_dict=[1, 2]), "not a dictionary of tensors"),
+        (lambda e: e["model_state_dict"].update(extra=1.5), "not a dictionary of tensors"),
         (
             lambda e: e["model_state_dict"].update({"encoder.stem.bias": torch.zeros(3)}),
             r"has shape \(3,\), not \(8,\)",
@@ -234,7 +276,9 @@ def test_half_precision_weights_are_accepted(tmp_path: Path) -> None:
     halves = {name: value.half() for name, value in entries["model_state_dict"].items()}
     entries["model_state_dict"] = halves
     network = load_checkpoint(written(tmp_path, entries)).network
-    assert all(p.dtype == torch.float32 for p in network.parameters())
+    for name, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, halves[name].float())
 
 
 def test_the_metadata_of_safetensors_is_readable_json(tmp_path: Path) -> None:

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.detail_gains import N_GAINS, weighted_detail
+from axion_stage3.diffusion.highpass import (
+    BAND_SIGMAS_PX,
+    SIGMA_PX,
+    detail_bands,
+    highpass,
+    lowpass,
+)
 from axion_stage3.diffusion.network import (
     GroundingNetwork,
     NetworkConfig,
@@ -112,6 +121,106 @@ def test_the_bound_denoiser_is_the_preconditioned_network() -> None:
     raw = network.denoiser(noisy / (sigma**2 + 1) ** 0.5, films, encoding.features)
     expected = noisy / (sigma**2 + 1) + raw * sigma / (sigma**2 + 1) ** 0.5
     torch.testing.assert_close(network.bind(encoding, SIGMAS)(noisy, sigma), expected)
+
+
+@torch.no_grad()
+def test_the_gate_closes_where_nothing_speaks_against_opt_v2() -> None:
+    network = randomised()
+    opt_v2, s1 = pair(1, 32, 32)
+    changes = {}
+    for bias in (-100.0, 100.0):
+        assert network.encoder.gains.bias is not None
+        network.encoder.gains.bias[0] = bias
+        encoding = network.encode(opt_v2, s1)
+        change = to_network_space(encoding.mean) - to_network_space(opt_v2)
+        gate = encoding.doubt / (encoding.doubt + 0.1)
+        changes[bias] = change / gate
+        assert gate.std() < 1e-6
+        assert change.abs().max() > 1e-4
+    # Half open at a predicted error of 0.1, between e^-6 and e^0.5 standard deviations.
+    torch.testing.assert_close(changes[-100.0], changes[100.0], rtol=1e-3, atol=1e-4)
+
+
+def test_what_the_gate_lets_through_does_not_train_it() -> None:
+    network = randomised()
+    network.encode(*pair(1, 32, 32)).mean.square().sum().backward()
+    gradient = network.encoder.gains.weight.grad
+    assert gradient is not None
+    assert not gradient[0].any()
+    assert gradient[1:].any()
+
+
+def test_mean_and_doubt_alone_train_the_encoder() -> None:
+    network = randomised()
+    encoding = network.encode(*pair(1, 32, 32))
+    (encoding.scale.sum() + encoding.features.sum()).backward()
+    assert network.encoder.stem.weight.grad is None
+    assert network.encoder.log_scale.weight.grad is not None
+    assert network.encoder.condition.weight.grad is not None
+
+
+@torch.no_grad()
+def test_a_wild_pixel_counts_as_six_standard_deviations() -> None:
+    network = randomised()
+    opt_v2, s1 = pair(1, 32, 32)
+    means = []
+    for wild in (1e6, float(network.radar_mean[0] + 6 * network.radar_std[0])):
+        s1[0, 0, 9, 9] = wild
+        means.append(network.encode(opt_v2, s1).mean)
+    torch.testing.assert_close(*means, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_tiles_that_are_no_multiple_of_eight_are_continued_by_reflection() -> None:
+    network = randomised()
+    tiles = pair(1, 20, 29)
+    continued = (torch.nn.functional.pad(tile, (0, 3, 0, 4), mode="reflect") for tile in tiles)
+    features = network.encode(*continued).features
+    torch.testing.assert_close(network.encode(*tiles).features, features, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_each_gain_weighs_its_band_of_detail() -> None:
+    random = torch.Generator().manual_seed(2)
+    tiles = torch.randn(1, 6, 40, 32, generator=random)
+    for band, detail in enumerate(detail_bands(tiles)):
+        expected = {
+            0: (detail[:, :3], None),  # trust in visible
+            1: (None, detail[:, 3:4]),  # trust in NIR
+            2: (detail[:, 4:5].expand(-1, 3, -1, -1), None),  # leak of VV into visible
+            3: (detail[:, 5:6].expand(-1, 3, -1, -1), None),  # of VH into visible
+            4: (None, detail[:, 4:5]),  # of VV into NIR
+            5: (None, detail[:, 5:6]),  # of VH into NIR
+        }
+        for gain, (visible, nir) in expected.items():
+            gains = torch.zeros(1, N_GAINS, 40, 32)
+            gains[:, 6 * band + gain] = 0.5
+            weighed = weighted_detail(tiles, gains)
+            zeros = torch.zeros(1, 3, 40, 32)
+            wanted = zeros if visible is None else 0.5 * visible
+            torch.testing.assert_close(weighed[:, :3], wanted)
+            wanted = zeros[:, :1] if nir is None else 0.5 * nir
+            torch.testing.assert_close(weighed[:, 3:], wanted)
+
+
+@pytest.mark.parametrize("sigma_px", [SIGMA_PX, *BAND_SIGMAS_PX])
+def test_the_blur_is_a_gaussian_reflected_at_the_border(sigma_px: float) -> None:
+    """To three standard deviations, as a convolution computes it."""
+    image = torch.randn(1, 1, 40, 48, generator=torch.Generator().manual_seed(3))
+    radius = math.ceil(3 * sigma_px)
+    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma_px) ** 2)
+    kernel = torch.outer(weights, weights) / weights.sum() ** 2
+    padded = torch.nn.functional.pad(image, (radius,) * 4, mode="reflect")
+    expected = torch.nn.functional.conv2d(padded, kernel[None, None])
+    torch.testing.assert_close(lowpass(image, sigma_px), expected, rtol=0, atol=1e-5)
+
+
+def test_the_bands_of_detail_add_up_to_what_the_widest_blur_takes_away() -> None:
+    assert BAND_SIGMAS_PX == (0.7, 1.5, 3.0, 5.0)
+    image = torch.randn(2, 40, 48, generator=torch.Generator().manual_seed(4))
+    bands = detail_bands(image)
+    torch.testing.assert_close(bands[0], image - lowpass(image, 0.7))
+    torch.testing.assert_close(torch.stack(bands).sum(0), image - lowpass(image, 5.0))
 
 
 def test_the_blur_keeps_constants_and_removes_noise() -> None:

@@ -55,6 +55,7 @@ def test_a_single_level_is_the_highest() -> None:
         {"sigma_min": 2.5},
         {"sigma_min": 3.0},
         {"rho": 0.0},
+        {"rho": 100.5},
         {"rho": -5.0},
         {"rho": math.nan},
         {"rho": math.inf},

@@ -24,7 +24,8 @@ import atheris
 with atheris.instrument_imports(include=["axion_stage3"]):
     from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
     from axion_stage3.errors import CheckpointError, TileReadError
-    from axion_stage3.runs.outcome import TileOutcome, decode_line, decode_outcome, encode_outcome
+    from axion_stage3.runs.journal_lines import decode_line, decode_outcome, encode_outcome
+    from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.tiles.npz_reader import read_headers, read_npz
 
 if TYPE_CHECKING:

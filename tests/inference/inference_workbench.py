@@ -11,7 +11,7 @@ import torch
 
 from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
 from axion_stage3.inference.run_observer import RunObserver
-from axion_stage3.runs.outcome import decode_line
+from axion_stage3.runs.journal_lines import decode_line
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import LoadedTile, load_pair

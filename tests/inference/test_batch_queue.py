@@ -59,6 +59,19 @@ def test_a_closed_queue_keeps_to_the_batch_size() -> None:
     assert [labels(queue.take()), labels(queue.take())] == ["ab", "c"]
 
 
+def test_the_last_tiles_are_shared_by_those_who_take_them() -> None:
+    queue: BatchQueue[Tile] = BatchQueue(10_000, lambda _: 4, n_shares=2)
+    for tile in [*map(Tile, "abcdefghijklm"), Tile("A", (20, 10))]:
+        queue.put(tile)
+    assert labels(queue.take()) == "abcd"
+    queue.close()
+    taken: list[str] = []
+    with suppress(QueueClosed):
+        while True:
+            taken.append(labels(queue.take()))
+    assert taken == ["efgh", "ijk", "A", "l", "m"]
+
+
 def test_aborting_drops_what_is_inside() -> None:
     queue: BatchQueue[Tile] = BatchQueue(10_000)
     queue.put(Tile("a"))

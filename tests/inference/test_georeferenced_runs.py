@@ -99,10 +99,17 @@ def test_a_table_about_other_tiles_stops_the_run(folder: Path) -> None:
 
 
 def test_indices_come_into_the_statistics(folder: Path) -> None:
-    run(folder, indices="evi2,NDWI")
+    run(folder)
+    without = json.loads((folder / "out" / "a.json").read_text())
+    run(folder, indices="evi2,NDVI", existing="overwrite")
 
     statistics = json.loads((folder / "out" / "a.json").read_text())
-    assert {"evi2_mean", "evi2_std", "ndwi_mean", "ndvi_mean"} <= set(statistics)
+    *_, red, nir = read_output(folder / "out" / "a.npz")["opt_final"].astype(np.float64)
+    evi2 = 2.5 * (nir - red) / (nir + 2.4 * red + 1)
+    assert statistics["evi2_mean"] == pytest.approx(evi2.mean(), rel=1e-6)
+    assert statistics["evi2_std"] == pytest.approx(evi2.std(), rel=1e-6)
+    added = {"evi2_mean", "evi2_std", "ndvi_std"}
+    assert {key: value for key, value in statistics.items() if key not in added} == without
 
 
 def test_an_unknown_index_stops_the_run_before_it_begins(folder: Path) -> None:

@@ -30,7 +30,7 @@ from axion_stage3.errors import (
     RunConflictError,
     UsageError,
 )
-from axion_stage3.inference.devices import plan_workers
+from axion_stage3.inference.devices import Workers, plan_workers
 from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.predictor import ground
 from axion_stage3.inference.transfers import Transfers
@@ -229,6 +229,11 @@ def test_max_failures_stops_the_run(infer: Infer, tmp_path: Path) -> None:
     everything = infer(**folders, output_dir=tmp_path / "all", max_failures="100%")
     assert not everything.is_over_failure_limit
     assert everything.summary["failed"] == 40
+    # What stops nothing is no reason to say that the run was stopped.
+    at_the_end = infer(**folders, output_dir=tmp_path / "end", max_failures="39")
+    assert not at_the_end.is_over_failure_limit
+    manifest = json.loads((at_the_end.output_dir / "runs" / "run-manifest.json").read_text())
+    assert (manifest["state"], manifest["exit_code"]) == ("finished", 3)
 
 
 def test_a_finished_run_is_not_done_again(infer: Infer) -> None:
@@ -241,6 +246,22 @@ def test_a_finished_run_is_not_done_again(infer: Infer) -> None:
     assert again.exit_code == 0
     assert hashes(first.output_dir, "*.npz") == before
     assert {path: path.stat().st_mtime_ns for path in first.output_dir.glob("*.npz")} == times
+
+
+def test_a_resumed_run_shares_the_machine_as_the_first_did(
+    infer: Infer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another number of threads convolutions round differently: the bits would change."""
+    seen: list[int] = []
+
+    def plan(device: torch.device, n_tiles: int) -> Workers:
+        seen.append(n_tiles)
+        return plan_workers(device, n_tiles)
+
+    monkeypatch.setattr("axion_stage3.inference.tile_work.plan_workers", plan)
+    (infer().output_dir / "tile_003.npz").unlink()
+    assert infer().summary["processed"] == 6
+    assert seen == [6, 6]
 
 
 def test_only_failed_tiles_are_tried_again_on_request(infer: Infer, tmp_path: Path) -> None:

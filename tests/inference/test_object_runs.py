@@ -185,21 +185,20 @@ def test_an_overwrite_that_is_killed_leaves_no_false_record(
     assert len(watcher.outcomes) == 6
 
 
-@pytest.mark.parametrize("number", [RETRIES_USED_UP])
 def test_a_tile_whose_retries_are_used_up_fails_alone(
-    infer_there: Infer, store: ObjectUrl, monkeypatch: pytest.MonkeyPatch, number: int
+    infer_there: Infer, store: ObjectUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky = sorted(stored(store / "opt_v2"))
     read, write = object_store.read_object, object_store.write_object
 
     def failing_read(url: str) -> bytes:
         if url.endswith(f"s1/{unlucky[0]}"):
-            raise OSError(number, "no success in 6 attempts")
+            raise OSError(RETRIES_USED_UP, "no success in 6 attempts")
         return read(url)
 
     def failing_write(url: str, pieces: Any) -> int:
         if url.endswith(f"out/{unlucky[1]}"):
-            raise OSError(number, "no success in 6 attempts")
+            raise OSError(RETRIES_USED_UP, "no success in 6 attempts")
         return write(url, pieces)
 
     monkeypatch.setattr(object_store, "read_object", failing_read)

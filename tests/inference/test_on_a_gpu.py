@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from inference_workbench import loaded_tile, tile_arrays
+from inference_workbench import loaded_tile, read_output, tile_arrays
 
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
 from axion_stage3.inference.batch_grounding import BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
+from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.predictor import Prediction, Predictor
 from axion_stage3.inference.tile_stages import GroundedTile, ReadTile
 from axion_stage3.inference.transfers import Transfers
@@ -178,10 +179,6 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(bundled: Chec
 
 
 def test_a_run_on_the_gpu_writes_what_one_on_the_cpu_does(tmp_path: Path, tiles: Path) -> None:
-    from inference_workbench import read_output
-
-    from axion_stage3.inference.grounding_run import run_inference
-
     for device in ("cpu", "cuda"):
         result = run_inference(
             opt_v2_dir=tiles / "opt_v2",

@@ -22,6 +22,12 @@ def predictor(checkpoint: Checkpoint) -> Predictor:
     return Predictor(checkpoint, "cpu")
 
 
+@pytest.mark.parametrize("device", ["mps", "tpu", "cuda:one"])
+def test_a_device_that_nothing_runs_on_is_refused(checkpoint: Checkpoint, device: str) -> None:
+    with pytest.raises(UsageError, match=f"Unknown device '{device}'"):
+        Predictor(checkpoint, device)
+
+
 def test_one_timestep_is_the_networks_mean_bit_for_bit(
     predictor: Predictor, checkpoint: Checkpoint
 ) -> None:

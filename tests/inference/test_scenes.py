@@ -13,32 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
-from inference_workbench import Watcher, lively_network
+from inference_workbench import Watcher
+from scene_workbench import HEIGHT, PLACE, WIDTH, make_scenes, read, run, set_sizes
 
-from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.batch_grounding import BatchDropped
-from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.predictor import Predictor
 from axion_stage3.inference.scene_noise import SceneNoise
-from axion_stage3.rasters.raster_source import Window
 from axion_stage3.statistics.tile_statistics import tile_statistics
 from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from axion_stage3.inference.grounding_run import RunResult
-
-HEIGHT, WIDTH = 440, 680
-PLACE = rasterio.Affine(10, 0, 344400, 0, -10, 5294400)
-OPTIONS = {"timesteps": 1, "existing": "resume"}
-
-
-def set_sizes(patch: pytest.MonkeyPatch) -> None:
-    """Make a scene of what would be a tile: three rows of three windows."""
-    patch.setattr("axion_stage3.rasters.raster_pairing.LARGEST_TILE_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_grounding.ROW_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_grounding.COLUMN_PX", 320)
 
 
 @pytest.fixture(autouse=True)
@@ -48,41 +35,9 @@ def _small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """opt/ and s1/ with scene.tif (radar on another grid, with gaps in both), and a checkpoint."""
     folder = tmp_path_factory.mktemp("scenes")
-    tile = make_tile(4, HEIGHT, WIDTH)
-    opt, s1 = tile.opt_v2.copy(), tile.s1.copy()
-    opt[:, :60, :90] = np.nan
-    s1[:, 200:206, 600:640] = np.nan
-    for kind, pixels in (("opt", opt), ("s1", s1)):
-        (folder / kind).mkdir()
-        with rasterio.open(
-            folder / kind / "scene.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH,
-            count=len(pixels), dtype="float32", crs="EPSG:32633", transform=PLACE, nodata=np.nan,
-            tiled=True,
-        ) as dataset:  # fmt: skip
-            dataset.write(pixels)
-    network = lively_network()
-    save_checkpoint(folder / "c.pt", network, epoch=1, config={"timesteps": 3})
+    make_scenes(folder)
     return folder
-
-
-def run(scenes: Path, output_dir: Path, **options: Any) -> RunResult:
-    return run_inference(
-        **{
-            "opt_v2_dir": scenes / "opt",
-            "s1_dir": scenes / "s1",
-            "output_dir": output_dir,
-            "checkpoint": scenes / "c.pt",
-            **OPTIONS,
-            **options,
-        }
-    )
-
-
-def read(path: Path) -> np.ndarray[Any, Any]:
-    with rasterio.open(path) as dataset:
-        return np.asarray(dataset.read())
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +151,10 @@ def test_a_scene_that_was_stopped_goes_on_to_the_same_bits(
 def test_strips_of_other_options_are_not_taken(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(scenes, tmp_path / "out", observer=StopAfter(4), timesteps=2)
+    with pytest.raises(Killed):
+        run(scenes, tmp_path / "out", observer=StopAfter(4), existing="overwrite", seed=1)
+    strips = [path.parent for path in (tmp_path / "out" / "runs").rglob("strip-*.npz")]
+    assert len(set(strips)) == 1, "those of the other options are gone"
     watcher = StopAfter(1000)
     run(scenes, tmp_path / "out", observer=watcher, existing="overwrite")
 
@@ -206,7 +165,7 @@ def test_draws_have_a_spread_and_do_not_depend_on_the_windows(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(scenes, tmp_path / "a", timesteps=2, samples=2)
-    monkeypatch.setattr("axion_stage3.inference.scene_grounding.COLUMN_PX", 400)
+    monkeypatch.setattr("axion_stage3.inference.scene_rows.COLUMN_PX", 400)
     run(scenes, tmp_path / "b", timesteps=2, samples=2)
 
     first, second = read(tmp_path / "a" / "scene.tif"), read(tmp_path / "b" / "scene.tif")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 
 from axion_stage3.inference.windows import (
     OVERLAP_PX,
-    Window,
     blend_weights,
     plan_spans,
     predict_in_windows,
 )
+
+if TYPE_CHECKING:
+    from axion_stage3.tiles.window import Window
 
 
 @given(length=st.integers(16, 6000), window_px=st.sampled_from([256, 512]))
@@ -66,10 +69,10 @@ def test_what_does_not_depend_on_the_window_comes_back_whole(size: tuple[int, in
 
 def test_what_goes_wrong_at_a_windows_border_does_not_show() -> None:
     def predict(window: Window) -> list[torch.Tensor]:
-        part = torch.ones(1, 1, window.rows.stop - window.rows.start, 40)
-        if window.rows.start > 0:
+        part = torch.ones(1, 1, window.size[0], 40)
+        if window.top > 0:
             part[..., : OVERLAP_PX // 4, :] = 1e6
-        if window.rows.stop < 1000:
+        if window.bottom < 1000:
             part[..., -(OVERLAP_PX // 4) :, :] = 1e6
         return [part]
 

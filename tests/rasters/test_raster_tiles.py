@@ -23,7 +23,6 @@ from axion_stage3.rasters.geotiff_writing import GeotiffStyle, write_geotiff
 from axion_stage3.rasters.radar_on_grid import CUT, WARPED
 from axion_stage3.rasters.raster_bands import OPTICAL_FACTS, RasterBands
 from axion_stage3.rasters.raster_pairing import RasterPair, find_raster_pairs, has_rasters
-from axion_stage3.rasters.raster_source import Window
 from axion_stage3.rasters.raster_tiles import OpenPair, load_raster_pair
 from axion_stage3.rasters.rasterio_access import gdal_session
 from axion_stage3.testing.tile_factories import make_tile
@@ -32,6 +31,7 @@ from axion_stage3.tiles.npz_reader import NpzArchive
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import LoadOptions
 from axion_stage3.tiles.units import linear_to_db
+from axion_stage3.tiles.window import Window
 
 if TYPE_CHECKING:
     from pathlib import Path

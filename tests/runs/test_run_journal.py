@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from runs_workbench import n_open_handles
 
 from axion_stage3.errors import (
     AxionError,
@@ -16,9 +17,11 @@ from axion_stage3.errors import (
     TileReadError,
 )
 from axion_stage3.runs import journal as journal_module
+from axion_stage3.runs import journal_index
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import MAX_MESSAGE_LENGTH, TileOutcome, encode_line
+from axion_stage3.runs.journal_lines import encode_line
+from axion_stage3.runs.outcome import MAX_MESSAGE_LENGTH, TileOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +190,45 @@ def test_between_workers_of_one_session_written_wins(tmp_path: Path, first: str)
     record = read_journals(tmp_path).get("t.npz")
     assert record is not None
     assert record.outcome == "written"
+
+
+def test_between_workers_of_one_session_an_end_outweighs_a_beginning(tmp_path: Path) -> None:
+    failure = TileOutcome.of_error(
+        "t.npz", TileReadError("x"), phase="read", fingerprint=FINGERPRINT
+    )
+    with open_journal(tmp_path, worker="ray-1") as one, open_journal(tmp_path, worker="ray-2") as b:
+        one.append(failure)
+        b.append(TileOutcome("t.npz", "replacing", FINGERPRINT))
+    record = read_journals(tmp_path).get("t.npz")
+    assert record is not None
+    assert record.outcome == "failed"
+
+
+@pytest.mark.parametrize("tile", ["t.npz", "ü.npz"])
+def test_of_two_workers_that_wrote_a_tile_the_later_counts(tmp_path: Path, tile: str) -> None:
+    """Whichever way its line is read: names that JSON spells otherwise are read slowly."""
+    for number in (1, 2):
+        with open_journal(tmp_path, worker=f"ray-{number}") as journal:
+            journal.append(written(tile, number))
+    record = read_journals(tmp_path).get(tile)
+    assert record is not None
+    assert record.output_bytes == 2
+
+
+def test_few_of_many_journals_are_open_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_index, "_MAX_OPEN_FILES", 2)
+    names = [f"{number}.npz" for number in range(9)]
+    for number, name in enumerate(names):
+        with open_journal(tmp_path, session=number + 1) as journal:
+            journal.append(written(name))
+    index = read_journals(tmp_path)
+    n_before = n_open_handles()
+    found = [(o.tile, n_open_handles() - n_before) for o in index.outcomes(names)]
+    assert [tile for tile, _ in found] == names
+    assert max(n_open for _, n_open in found) <= 2
+    assert n_open_handles() == n_before
 
 
 def test_sessions_tell_how_they_ended(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,7 @@ from runs_workbench import Workbench, facts, kill
 
 from axion_stage3.errors import AxionError
 from axion_stage3.runs.journal_index import read_journals
-from axion_stage3.runs.outcome import (
-    TileOutcome,
+from axion_stage3.runs.journal_lines import (
     decode_head,
     decode_line,
     decode_written,
@@ -22,6 +22,9 @@ from axion_stage3.runs.outcome import (
 )
 from axion_stage3.runs.summary import build_summary
 from axion_stage3.testing.strategies import damaged_journals, outcomes
+
+if TYPE_CHECKING:
+    from axion_stage3.runs.outcome import TileOutcome
 
 pytestmark = pytest.mark.usefixtures("_no_fsync")
 

@@ -7,6 +7,7 @@ import pytest
 from runs_workbench import Workbench, facts, kill
 
 from axion_stage3.errors import OutputError, RunConflictError
+from axion_stage3.runs.journal import Journal
 from axion_stage3.runs.parts import Shard
 
 
@@ -205,6 +206,18 @@ def test_a_finished_overwrite_does_not_replace_what_comes_later(bench: Workbench
         bench.open(pairs=(*bench.pairs, pair))
 
 
+def test_a_worker_that_was_lost_leaves_no_run_unfinished(bench: Workbench) -> None:
+    """Its journal has no end; that of the session that led it says how the session ended."""
+    with bench.open(existing="overwrite") as session:
+        Journal(bench.output_dir / "runs", session.header.led("ray-00001"))
+        for pair in session.plan.to_do:
+            session.record(bench.write(session, pair))
+    pair = bench.add_pair("tile_009.npz")
+    bench.output(pair).write_bytes(b"not ours")
+    with pytest.raises(RunConflictError, match="1 output "):
+        bench.open(pairs=(*bench.pairs, pair))
+
+
 def test_fail_refuses_any_output(bench: Workbench) -> None:
     bench.run(existing="fail", stop_after=1)
     with pytest.raises(RunConflictError, match="--existing fail"):
@@ -243,6 +256,13 @@ def test_failed_tiles_are_tried_again_only_on_request(bench: Workbench) -> None:
     assert names(retried) == [ALL[0], ALL[2]]
     assert retried.plan.n_left_out == 1
     assert names(bench.run()) == [ALL[3]]
+
+
+def test_a_tile_that_failed_the_validation_is_tried_again_on_request(bench: Workbench) -> None:
+    with bench.open() as session:
+        for pair in session.plan.to_do:
+            session.record(bench.fail(session, pair, is_invalid=pair.name == ALL[1]))
+    assert names(bench.run(retry_failed=True)) == ALL
 
 
 def test_a_failed_tile_is_tried_again_when_its_input_changed(bench: Workbench) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from runs_workbench import CHECKPOINT, Workbench, facts, kill
+from runs_workbench import CHECKPOINT, Workbench, facts, kill, n_open_handles
 
 from axion_stage3 import __version__
 from axion_stage3.errors import InputFolderError, OutputError, RunConflictError
+from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.runs.fingerprint import RESULT_FIELDS, RunFingerprint
 from axion_stage3.runs.journal_index import read_journals
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 
 if TYPE_CHECKING:
@@ -114,6 +116,28 @@ def test_a_session_that_lost_its_lease_records_nothing(bench: Workbench) -> None
     kill(session)
 
 
+def test_a_tile_that_is_given_up_leaves_nothing_that_nobody_vouches_for(bench: Workbench) -> None:
+    pair = bench.pairs[0]
+    with bench.open() as session:
+        bench.write(session, pair)  # by a worker that died before it could write its line
+        bench.output(pair).with_suffix(".json").write_text("{}")
+        session.give_up(bench.fail(session, pair))
+        assert not bench.output(pair).exists()
+        assert not bench.output(pair).with_suffix(".json").exists()
+    with bench.open() as session:
+        assert session.plan.n_failed_before == 1
+
+
+def test_a_session_that_lost_its_lease_gives_nothing_up(bench: Workbench) -> None:
+    session = bench.open()
+    outcome = bench.write(session, bench.pairs[0])
+    session._lease._loss = "another run took it over"
+    with pytest.raises(RunConflictError, match="no longer holds"):
+        session.give_up(outcome)
+    assert bench.output(bench.pairs[0]).exists()
+    kill(session)
+
+
 def test_a_full_disk_stops_the_run_which_then_goes_on(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +176,7 @@ def test_a_start_that_fails_leaves_the_folder_free(
 ) -> None:
     """Each file operation of a start is made to fail in turn, until a start gets through."""
     real = getattr(os, call)
+    n_handles = n_open_handles()
     for nth in range(1, 50):
         calls = 0
 
@@ -172,6 +197,7 @@ def test_a_start_that_fails_leaves_the_folder_free(
             break
     else:
         pytest.fail("a start never got through")
+    assert n_open_handles() == n_handles
     assert len(bench.run().plan.to_do) == 4
 
 
@@ -206,7 +232,14 @@ def test_links_inside_the_output_folder_and_to_it_are_fine(bench: Workbench) -> 
     (bench.root / "disk" / "real").mkdir(parents=True)
     bench.output_dir.symlink_to(bench.root / "disk")
     (bench.output_dir / "sub").symlink_to(bench.output_dir / "real")
-    bench.open(pairs=pairs).close("finished", 0)
+    with bench.open(pairs=pairs) as session:
+        session.record(
+            TileOutcome(pairs[0].name, "written", session.fingerprint(pairs[0]), output_bytes=5)
+        )
+        bench.output(pairs[0]).write_bytes(b"tile!")
+    assert (bench.root / "disk" / "real" / "tile_007.npz").read_bytes() == b"tile!"
+    with bench.open(pairs=pairs) as session:
+        assert session.plan.n_done == 1
 
 
 def test_every_result_field_changes_the_fingerprint() -> None:
@@ -221,6 +254,21 @@ def test_tiles_that_share_their_files_have_fingerprints_of_their_own(bench: Work
     fingerprint = RunFingerprint.of({}, CHECKPOINT)
     pair = bench.pairs[0]
     assert fingerprint.of_pair(replace(pair, name="other.npz")) != fingerprint.of_pair(pair)
+
+
+@pytest.mark.parametrize("changed", ["B03.tif", "B04.tif", "B08.tif", "VH.tif"])
+def test_every_file_of_a_pair_is_in_its_fingerprint(tmp_path: Path, changed: str) -> None:
+    """Where each band is a file of its own."""
+    blue, *others, vv, vh = (
+        tmp_path / f"{b}.tif" for b in ("B02", "B03", "B04", "B08", "VV", "VH")
+    )
+    for path in (blue, *others, vv, vh):
+        path.write_bytes(b"a band")
+    pair = RasterPair("a.npz", blue, vv, opt_v2_more=tuple(others), s1_more=(vh,))
+    fingerprint = RunFingerprint.of({}, CHECKPOINT)
+    before = fingerprint.of_pair(pair)
+    (tmp_path / changed).write_bytes(b"another band")
+    assert fingerprint.of_pair(pair) != before
 
 
 def test_result_fields_are_options_of_the_run() -> None:

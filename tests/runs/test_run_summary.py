@@ -12,7 +12,9 @@ from axion_stage3.runs import summary as summary_module
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import Journal, JournalHeader
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
-from axion_stage3.runs.outcome import TileOutcome, encode_outcome
+from axion_stage3.runs.journal_lines import encode_outcome
+from axion_stage3.runs.merging import merge_run
+from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.runs.parts import Shard
 from axion_stage3.runs.summary import build_summary, write_reports
 
@@ -132,6 +134,17 @@ def test_shards_merge_into_the_reports_of_one_run(bench: Workbench) -> None:
         session.close("finished", 0)
     write_reports(other.output_dir, read_journals(other.output_dir / "runs"), DIGEST)
     assert reports(other) == expected
+
+
+def test_a_merge_counts_the_tiles_that_its_shards_have_not_come_to(bench: Workbench) -> None:
+    for k, part in enumerate((bench.pairs[:1], bench.pairs[1:]), start=1):
+        session = bench.open(facts(shard=Shard(k, 2)), pairs=part)
+        session.record(bench.write(session, part[0]))
+        session.close("finished" if k == 1 else "interrupted", 0)
+    merged = merge_run(bench.output_dir)
+    assert merged.progress.unfinished == (2,)
+    assert (merged.summary["total_tiles"], merged.summary["pending"]) == (4, 2)
+    assert merged.summary["success_rate"] == 0.5
 
 
 def test_only_outcomes_of_this_configuration_count(bench: Workbench) -> None:

@@ -150,7 +150,7 @@ def test_a_missing_extra_is_named_with_its_pip_line(
         (("RUN", "--against", "."), 4, "no tile in common"),
         (("RUN", "--recompute", "--opt-v2-dir", "missing"), 4, "does not exist"),
         (("RUN", "--opt-v2-dir", "."), 2, "--recompute"),
-        (("RUN", "--csv", "missing/tiles.csv"), 6, "Cannot write"),
+        (("RUN", "--csv", "missing/tiles.csv"), 6, "no folder missing for the file tiles.csv"),
         ((), 2, "OUTPUT_DIR"),
         (("RUN", "--top", "-1"), 2, "--top"),
     ],

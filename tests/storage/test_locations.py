@@ -33,6 +33,8 @@ def test_urls_of_object_stores(scheme: str) -> None:
     assert url == ObjectUrl(f"{scheme}://bucket/a folder/b")
     assert str(url / "c" / "tile.npz") == f"{scheme}://bucket/a folder/b/c/tile.npz"
     assert (url / "tile.npz").with_suffix(".json").name == "tile.json"
+    assert (url / "a.b.npz").with_suffix(".json").name == "a.b.json"
+    assert (url / "tile").with_suffix(".json").name == "tile.json"
     assert (url / "c").parent == url
     assert (url / "c").is_relative_to(url)
     assert not ObjectUrl(f"{url}c").is_relative_to(url)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from axion_stage3.statistics.grounding import GroundingReference
+from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import psnr
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.evaluation import PSNR_CEILING_DB, EvaluationCase, evaluate_cases
@@ -17,7 +20,7 @@ def case(seed: int, group: str, share: float) -> EvaluationCase:
 
 
 def test_figures_are_means_over_groups_not_tiles() -> None:
-    cases = [case(0, "a", 0.5), case(1, "a", 0.5), case(2, "a", 0.5), case(3, "b", 0.0)]
+    cases = [case(0, "a", 0.9), case(1, "a", 0.5), case(2, "a", 0.2), case(3, "b", 0.0)]
     (family,) = evaluate_cases(cases).families
     gains = [psnr(c.opt_final, c.truth) - psnr(c.opt_v2, c.truth) for c in cases]
     expected = (np.mean(gains[:3]) + gains[3]) / 2
@@ -26,11 +29,20 @@ def test_figures_are_means_over_groups_not_tiles() -> None:
 
 
 def test_improvement_knows_which_way_is_better() -> None:
-    (family,) = evaluate_cases([case(0, "a", 0.5), case(1, "b", -0.5)]).families
-    for name in ("psnr", "ssim", "sam_degrees", "mae"):
-        assert family.metrics[name].groups_improved == 0.5
+    cases = [case(0, "a", 0.5), case(1, "b", -0.5), case(2, "c", 0.5), case(3, "c", 0.4)]
+    (family,) = evaluate_cases(cases).families
+    for name in ("psnr", "ssim", "sam_degrees", "mae", "rmse"):
+        assert family.metrics[name].groups_improved == pytest.approx(2 / 3), name
+        assert family.metrics[name].tiles_improved == 0.75, name
     assert family.metrics["hf_power_ratio"].groups_improved is None
-    assert family.worst[0] == "t1.npz"
+    assert family.metrics["hf_power_ratio"].tiles_improved is None
+
+
+def test_the_five_that_gained_least_are_named_the_least_first() -> None:
+    shares = [0.3, 0.1, 0.6, -0.2, 0.5, 0.4, 0.2]
+    cases = [case(seed, f"g{seed}", share) for seed, share in enumerate(shares)]
+    (family,) = evaluate_cases(cases).families
+    assert family.worst == ("t3.npz", "t1.npz", "t6.npz", "t0.npz", "t5.npz")
 
 
 def test_the_interval_holds_the_difference_and_widens_with_disagreement() -> None:
@@ -41,6 +53,19 @@ def test_the_interval_holds_the_difference_and_widens_with_disagreement() -> Non
         assert metric.low <= metric.difference <= metric.high
     widths = [f.metrics["psnr"].high - f.metrics["psnr"].low for f in (alike, apart)]
     assert widths[0] < widths[1]
+
+
+def test_the_interval_is_that_of_a_mean_over_groups_at_95_percent() -> None:
+    shares = np.random.default_rng(0).uniform(0, 0.5, 40)
+    cases = [case(k, f"g{k}", share) for k, share in enumerate(shares)]
+    evaluation = evaluate_cases(cases)
+    gains = [tile.opt_final["psnr"] - tile.opt_v2["psnr"] for tile in evaluation.tiles]
+    metric = evaluation.families[0].metrics["psnr"]
+    standard_error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+    assert metric.high - metric.low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+    assert metric.difference - metric.low == pytest.approx(1.96 * standard_error, rel=0.15)
+    again = evaluate_cases(cases).families[0].metrics["psnr"]
+    assert (again.low, again.high) == (metric.low, metric.high)
 
 
 def test_a_perfect_tile_counts_as_the_ceiling() -> None:
@@ -61,6 +86,9 @@ def test_draws_are_judged_by_how_often_the_truth_lies_within_their_spread() -> N
     for k, share in ((1, 0.683), (2, 0.954), (3, 0.997)):
         assert family.draws[f"within_{k}_std"] == pytest.approx(share, abs=0.02)
     assert family.draws["psnr_of_mean"] == pytest.approx(psnr(mean, tile.truth))
+    without_draws = case(1, "b", 0.5)
+    (family,) = evaluate_cases([honest, without_draws]).families
+    assert family.draws is None, "a mean over some of the groups would be another figure"
 
 
 def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> None:
@@ -85,6 +113,22 @@ def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> Non
     assert family.metrics["grounding"].groups_improved == 1.0
     for tile in evaluation.tiles:
         assert tile.opt_final["grounding"] == tile.truth_grounding
+    undecided = [replace(each, opt_v2=each.truth) for each in cases]
+    assert evaluate_cases(undecided, reference).families[0].grounding_accuracy == 0.0
+    length = MIN_SCORED_PX - 1
+    small = [
+        replace(
+            each,
+            truth=each.truth[:, :length, :length],
+            opt_v2=each.opt_v2[:, :length, :length],
+            opt_final=each.opt_final[:, :length, :length],
+            s1=tile.s1[:, :length, :length],
+        )
+        for each, tile in zip(cases, tiles, strict=True)
+    ]
+    (unscored,) = evaluate_cases(small, reference).families
+    assert unscored.grounding_accuracy is None
+    assert "grounding" not in unscored.metrics
     (without,) = evaluate_cases(cases).families
     assert without.grounding_accuracy is None
     assert "grounding" not in without.metrics

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.errors import InputError, InputFolderError, TrainingError, UsageError
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.tiles.npz_reader import read_npz
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training import trainer as trainer_module
+from axion_stage3.training.dataset import SplitEntry, read_split_file
 from axion_stage3.training.trainer import Trainer
+from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
 from axion_stage3.training.training_run import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from axion_stage3.training.training_config import TrainingConfig
 
 CPU = torch.device("cpu")
 
@@ -101,10 +102,14 @@ def test_training_changes_the_network_and_moves_the_average(
     start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
     trainer = start(config, "run")
-    before = [value.clone() for value in trainer.average.module.state_dict().values()]
+    assert isinstance(trainer.average.module, GroundingNetwork)
+    before = {k: v.clone() for k, v in trainer.average.module.state_dict().items()}
     trainer.run(Interruption())
-    after = trainer.average.module.state_dict().values()
-    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    after = trainer.average.module.state_dict()
+    weights = {name for name, _ in trainer.average.module.named_parameters()}
+    assert {name for name in after if not torch.equal(before[name], after[name])} == weights
+    trained = trainer.network.state_dict()
+    assert not any(torch.equal(trained[name], after[name]) for name in weights)
 
 
 def test_another_configuration_is_refused_in_the_same_folder(
@@ -151,6 +156,58 @@ def test_a_group_on_both_sides_is_refused_by_name(data_dir: Path, config: Traini
         train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "found: nothing"),
+        ("a,b\n1,2,3\n", "needs the columns tile, group, split; found: a, b"),
+        ("split,tile,group\nval,tile_0.npz,a\ntrain\n", "Line 3 .* has no tile or no group"),
+        ("tile,group,split\nx.npz,,train\n", "Line 2 .* has no tile or no group"),
+        ("tile,group,split\nx.npz,a,train\nx.npz,b,val\n", "names the tile 'x.npz' more than"),
+    ],
+    ids=["empty", "other columns", "short line", "empty cell", "one tile on both sides"],
+)
+def test_an_unfit_split_file_is_refused_with_the_place(
+    content: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_split_file(tmp_path / "split.csv")
+
+
+def test_a_split_file_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_bytes(
+        b"\xef\xbb\xbftile,group,split,place\r\na.npz,g,train,x\r\nb.npz,h,val,y\r\nc.npz,,no,\r\n"
+    )
+    assert read_split_file(tmp_path / "split.csv") == (
+        SplitEntry("a.npz", "g", "train"),
+        SplitEntry("b.npz", "h", "val"),
+    )
+
+
+def test_a_fault_to_be_left_out_must_be_known(data_dir: Path, config: TrainingConfig) -> None:
+    with pytest.raises(UsageError, match="no fault 'rain'") as caught:
+        train(
+            config.model_copy(update={"left_out_faults": ("rain",)}),
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
+    assert "colour_cast" in caught.value.hint
+
+
+def test_a_refused_configuration_leaves_that_of_the_run_alone(
+    data_dir: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv", "output_dir": tmp_path}
+    short = config.model_copy(update={"max_steps": 1})
+    train(short, **folders)
+    with pytest.raises(UsageError, match="learning_rate"):
+        train(short.model_copy(update={"learning_rate": 1e-4}), **folders)
+    stored = json.loads((tmp_path / "training_config.json").read_text())
+    assert TrainingConfig.model_validate(stored) == short
+
+
 def test_a_missing_truth_folder_is_named(data_dir: Path, config: TrainingConfig) -> None:
     (data_dir / "s2_truth").rename(data_dir / "elsewhere")
     with pytest.raises(InputFolderError, match="s2_truth/"):
@@ -166,6 +223,22 @@ def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: Traini
     with pytest.raises(InputError, match="No training tile is as large as a crop of 64 px"):
         train(
             config.model_copy(update={"crop_px": 64}),
+            data_dir=data_dir,
+            split_file=data_dir / "split.csv",
+            output_dir=data_dir.parent / "out",
+        )
+
+
+def test_a_tile_whose_radar_has_another_size_is_named(
+    data_dir: Path, config: TrainingConfig
+) -> None:
+    path = data_dir / "s1" / "tile_1.npz"
+    write_npz(path, {"s1": read_npz(path)["s1"][:, :40].copy()})
+    with pytest.raises(
+        InputError, match=r"tile_1\.npz: truth is \(48, 56\) px, its partner \(40, "
+    ):
+        train(
+            config,
             data_dir=data_dir,
             split_file=data_dir / "split.csv",
             output_dir=data_dir.parent / "out",

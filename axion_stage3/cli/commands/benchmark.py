@@ -43,10 +43,8 @@ def benchmark(
         s1_dir=s1_dir,
         tile_px=tile_size,
         checkpoint=checkpoint,
-        timesteps=benchmark_options.parse_counts("--timesteps", timesteps),
-        batch_sizes=None
-        if batch_sizes is None
-        else benchmark_options.parse_counts("--batch-sizes", batch_sizes),
+        timesteps=timesteps,
+        batch_sizes=batch_sizes,
         device=device or "auto",
         precision=precision or "auto",
         against=against,

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from axion_stage3.cli import options
+from axion_stage3.cli.path_values import parse_path
 
 
 def doctor(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            parser=options.parse_path,
-            metavar="[FOLDER]",
+            parser=parse_path,
+            metavar="FOLDER",
             help="Folder to try writing to. Default: the current one.",
         ),
     ] = None,

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from axion_stage3.cli import options, training_options
+from axion_stage3.cli import evaluation_options, options
 
 
 def evaluate(
-    truth_dir: training_options.TruthDir = None,
-    opt_v2_dir: training_options.EvaluatedOptV2Dir = None,
-    opt_final_dir: training_options.OptFinalDir = None,
-    s1_dir: training_options.EvaluatedS1Dir = None,
-    data_dir: training_options.DataDir = None,
-    split_file: training_options.SplitFile = None,
-    family: training_options.Families = None,
-    method: training_options.Method = None,
+    truth_dir: evaluation_options.TruthDir = None,
+    opt_v2_dir: evaluation_options.OptV2Dir = None,
+    opt_final_dir: evaluation_options.OptFinalDir = None,
+    s1_dir: evaluation_options.S1Dir = None,
+    data_dir: evaluation_options.ScenesDir = None,
+    split_file: evaluation_options.GroupsFile = None,
+    family: evaluation_options.Families = None,
+    method: evaluation_options.Method = None,
     checkpoint: options.Checkpoint = None,
     timesteps: options.Timesteps = None,
     seed: options.Seed = None,
-    samples: options.Samples = None,
+    samples: evaluation_options.Draws = None,
     device: options.Device = None,
-    csv_file: training_options.Csv = None,
-    parquet_file: training_options.Parquet = None,
+    csv_file: evaluation_options.Csv = None,
+    parquet_file: evaluation_options.Parquet = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     log_format: options.LogFormat = "text",
@@ -36,41 +36,19 @@ def evaluate(
 
       axion-stage3 evaluate --truth-dir t/ --opt-v2-dir s2/ --opt-final-dir out/
     """
+    given = dict(locals())
+    from axion_stage3.cli.evaluation_choice import evaluate_given
     from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.training_report import required
-    from axion_stage3.training.evaluation_run import (
-        GroundingOptions,
-        evaluate_folders,
-        evaluate_surrogates,
-    )
-    from axion_stage3.training.surrogate_families import FAMILIES
+    from axion_stage3.cli.path_values import require_folder_of
+    from axion_stage3.exporting.statistics_files import require_pyarrow
 
+    # What is missing is said before tiles are evaluated for minutes.
+    require_folder_of(csv_file, parquet_file)
+    if parquet_file is not None:
+        require_pyarrow()
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
-    how = GroundingOptions(
-        method=method or "checkpoint",
-        checkpoint=checkpoint,
-        timesteps=timesteps,
-        seed=seed or 0,
-        samples=1 if samples is None else samples,
-        device=device or "auto",
-    )
-    if data_dir is not None:
-        result = evaluate_surrogates(
-            data_dir=data_dir,
-            split_file=required(split_file, "--split-file"),
-            families=family or FAMILIES,
-            options=how,
-        )
-    else:
-        result = evaluate_folders(
-            truth_dir=required(truth_dir, "--truth-dir"),
-            opt_v2_dir=required(opt_v2_dir, "--opt-v2-dir"),
-            opt_final_dir=opt_final_dir,
-            s1_dir=s1_dir,
-            split_file=split_file,
-            options=how,
-        )
+    result = evaluate_given(given, output.progress)
     if csv_file is not None:
         write_csv(result, csv_file)
     if parquet_file is not None:

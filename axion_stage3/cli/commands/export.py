@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from axion_stage3.cli import export_options, options, statistics_options
 
 
@@ -45,6 +43,7 @@ def export(
     from axion_stage3.cli.export_report import export_lines
     from axion_stage3.cli.output import Output
     from axion_stage3.exporting.run_export import export_run
+    from axion_stage3.processor_cores import n_usable_cores
 
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     result = export_run(
@@ -62,7 +61,7 @@ def export(
         acquired=acquired,
         is_unreferenced_allowed=allow_unreferenced,
         opt_v2_dir=opt_v2_dir,
-        n_workers=workers or len(os.sched_getaffinity(0)),
+        n_workers=workers or n_usable_cores(),
         progress=output.progress,
     )
     if json_document:

@@ -32,13 +32,7 @@ def inspect_tile(
       axion-stage3 inspect-tile stage2/tile_123.npz
       axion-stage3 inspect-tile tile_123 --output-dir outputs/
     """
-    given = {
-        "opt_scale": opt_scale,
-        "opt_offset": opt_offset,
-        "s1_units": s1_units,
-        "fill_invalid": fill_invalid,
-        "resample_s1": resample_s1,
-    }
+    given = dict(locals())
     from axion_stage3.atomic_write import write_bytes
     from axion_stage3.cli.check_options import check_options
     from axion_stage3.cli.inspection_pictures import panels_of, picture_png, terminal_picture
@@ -52,7 +46,7 @@ def inspect_tile(
         opt_v2_dir=opt_v2_dir,
         s1_dir=s1_dir,
         output_dir=output_dir,
-        options=check_options(given, checkpoint=checkpoint, output_dir=output_dir),
+        options=check_options(given),
     )
     output, panels = Output(), panels_of(inspection.pixels, inspection.stored)
     if png_file is not None and panels:

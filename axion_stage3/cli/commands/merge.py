@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from axion_stage3.cli import options
+from axion_stage3.cli.path_values import parse_location
 
 
 def merge(
     output_dir: Annotated[
         Any,
         typer.Argument(
-            parser=options.parse_location,
+            parser=parse_location,
             metavar="OUTPUT_DIR",
             help="The output folder of the parts, or its URL.",
         ),

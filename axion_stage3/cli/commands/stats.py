@@ -34,6 +34,7 @@ def stats(
     from dataclasses import asdict
 
     from axion_stage3.cli.output import Output
+    from axion_stage3.cli.path_values import require_folder_of
     from axion_stage3.cli.statistics_console import compare_with_progress, describe_with_progress
     from axion_stage3.cli.statistics_report import comparison_text, statistics_text
     from axion_stage3.exporting.plotting import require_matplotlib
@@ -46,6 +47,7 @@ def stats(
     from axion_stage3.runs.statistics_document import statistics_document
 
     # What is missing is said before tiles are read for minutes.
+    require_folder_of(csv_file, parquet_file)
     if parquet_file is not None:
         require_pyarrow()
     if plots_dir is not None:

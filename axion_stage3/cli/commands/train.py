@@ -36,9 +36,9 @@ def train(
     """
     import os
 
-    from axion_stage3.atomic_write import write_json
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.training_report import TrainingConsole, required, result_lines
+    from axion_stage3.cli.path_values import required
+    from axion_stage3.cli.training_report import TrainingConsole, result_lines
     from axion_stage3.config import resolve_config
     from axion_stage3.training.training_config import TrainingConfig
     from axion_stage3.training.training_run import train as run_training
@@ -62,7 +62,6 @@ def train(
             device=device or "auto",
             observer=console,
         )
-    write_json(folder / "training_config.json", resolved.config.model_dump(mode="json"))
     for line in result_lines(result):
         output.note(line)
     if json_document:

@@ -40,13 +40,7 @@ def validate(
       axion-stage3 validate --opt-v2-dir stage2/ --s1-dir s1/
       axion-stage3 validate outputs/ --format jsonl
     """
-    given = {
-        "opt_scale": opt_scale,
-        "opt_offset": opt_offset,
-        "s1_units": s1_units,
-        "fill_invalid": fill_invalid,
-        "resample_s1": resample_s1,
-    }
+    given = dict(locals())
     from axion_stage3.cli.check_options import check_options
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.validation_console import open_saved, open_validation, report
@@ -63,7 +57,7 @@ def validate(
             output_dir,
             opt_v2_dir,
             s1_dir,
-            check_options(given, checkpoint=checkpoint, output_dir=output_dir),
+            check_options(given),
             workers,
         )
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from axion_stage3.cli import inspection_options, options, statistics_options, visualization_options
 
 
@@ -42,6 +40,7 @@ def visualize(
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.visualization_report import visualization_lines
     from axion_stage3.exporting.visualization import PARTS, visualize_run
+    from axion_stage3.processor_cores import n_usable_cores
 
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     result = visualize_run(
@@ -55,7 +54,7 @@ def visualize(
         s1_dir=s1_dir,
         with_findings=findings,
         indices=indices,
-        n_workers=workers or len(os.sched_getaffinity(0)),
+        n_workers=workers or n_usable_cores(),
         progress=output.progress,
     )
     if json_document:

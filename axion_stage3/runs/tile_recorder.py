@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from axion_stage3.errors import OutputError
+from axion_stage3.atomic_write import remove_outdated
 from axion_stage3.runs.outcome import TileOutcome
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.pairing import TilePair
 
 
-class TileLog:
-    """Keeps a worker's journal; safe to use from several threads.
+class TileRecorder:
+    """Records what becomes of a worker's tiles; safe to use from several threads.
 
     Args:
         journal: The worker's journal.
@@ -70,7 +70,7 @@ class TileLog:
         """
         self._check()
         if outcome.outcome in ("failed", "invalid") and outcome.tile in self._replaced:
-            remove_outputs(self._output_dir / outcome.tile)
+            _remove_output(self._output_dir / outcome.tile)
         self._journal.append(outcome)
 
     def give_up(self, outcome: TileOutcome) -> None:
@@ -81,22 +81,11 @@ class TileLog:
             RunConflictError: The worker may no longer write.
         """
         self._check()
-        remove_outputs(self._output_dir / outcome.tile)
+        _remove_output(self._output_dir / outcome.tile)
         self._journal.append(outcome)
 
 
-def remove_outputs(output: Location) -> None:
-    """Remove an output tile and the JSON beside it, if they are there.
-
-    Raises:
-        OutputError: They cannot be removed.
-    """
-    for path in (output, output.with_suffix(".json")):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The outdated output {path} cannot be removed: {error.strerror or error}.",
-                hint="Restore access to the output folder, then run the same command again.",
-                path=path,
-            ) from error
+def _remove_output(output: Location) -> None:
+    """Remove an output tile and the JSON beside it, if they are there."""
+    remove_outdated(output)
+    remove_outdated(output.with_suffix(".json"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from axion_stage3.storage.locations import ObjectUrl
 
 
-class OpenSession:
+class NoLease:
     """Takes the place of a lease where there is none.
 
     Args:
