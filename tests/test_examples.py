@@ -123,7 +123,7 @@ def test_the_tiles_here_are_those_that_their_script_makes(
     assert chosen <= {entry.tile for entry in entries if entry.split == split}
 
 
-@pytest.mark.parametrize("name", ["quick.toml", "reference.toml"])
+@pytest.mark.parametrize("name", ["quick.toml", "reference.toml", "reference_second.toml"])
 def test_the_training_configurations_can_work(name: str) -> None:
     resolved = resolve_config(TrainingConfig, {}, config_file=EXAMPLES / "training" / name)
 

@@ -53,7 +53,7 @@ class TruePair(NamedTuple):
 
 
 def vary(crops: Crops, crop_px: int, random: torch.Generator) -> TruePair:
-    """Vary a batch of crops in shape, detail, light and radar level.
+    """Vary a batch of crops in shape, detail, colour, light and radar level.
 
     Args:
         crops: Crops of at least ``crop_px``; ``MARGIN_FACTOR`` times as much leaves no corner to
@@ -64,10 +64,32 @@ def vary(crops: Crops, crop_px: int, random: torch.Generator) -> TruePair:
     optical = to_network_space(crops.truth)
     bands = torch.cat([optical, crops.s1, crops.generated], dim=1)
     bands = _patched(_warped(bands, crop_px, random), random)
-    optical, s1, generated = bands.split([4, 2, 4], dim=1)
+    optical, s1, generated = bands[:, :4], bands[:, 4:6], bands[:, 6:]
     optical, generated = _with_other_detail(optical, generated, random)
-    truth, s1 = _in_other_light(from_network_space(optical.clamp_min(0.0)), s1, random)
-    return TruePair(truth, s1, generated)
+    truth = _in_other_colours(from_network_space(optical.clamp_min(0.0)), random)
+    return TruePair(*in_other_light(truth, s1, random), generated)
+
+
+def in_other_light(truth: Tensor, s1: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Vary illumination, haze and radar calibration of true pairs.
+
+    Args:
+        truth: (B, 4, H, W), reflectance.
+        s1: (B, 2, H, W), dB.
+        random: Source of randomness.
+
+    Returns:
+        Varied truth and s1: gain e^(0.12 N), per band e^(0.05 N), a haze offset that falls from
+        blue to NIR, radar 0.6 dB common, 0.4 dB per band, and some extra speckle.
+    """
+    batch = truth.shape[0]
+    gain = torch.exp(0.12 * normal((batch, 1, 1, 1), random))
+    gain = gain * torch.exp(0.05 * normal((batch, 4, 1, 1), random))
+    haze_colour = torch.tensor([0.05, 0.035, 0.02, 0.005], device=truth.device)[:, None, None]
+    haze = haze_colour * uniform((batch, 1, 1, 1), -0.3, 1.0, random)
+    level = 0.6 * normal((batch, 1, 1, 1), random) + 0.4 * normal((batch, 2, 1, 1), random)
+    speckle = uniform((batch, 1, 1, 1), 0.0, 1.0, random) * normal(tuple(s1.shape), random)
+    return (truth * gain + haze).clamp_min(0.0), s1 + level + speckle
 
 
 def _warped(bands: Tensor, crop_px: int, random: torch.Generator) -> Tensor:
@@ -109,21 +131,10 @@ def _with_other_detail(
     )
 
 
-def _in_other_light(truth: Tensor, s1: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Vary illumination, colour, haze and radar calibration.
-
-    Gain e^(0.12 N), per band e^(0.05 N), bands mixed or parted, a haze offset that falls from blue
-    to NIR, radar 0.6 dB common, 0.4 dB per band, and some extra speckle.
-    """
+def _in_other_colours(truth: Tensor, random: torch.Generator) -> Tensor:
+    """Mix the bands a little, or part them."""
     batch = truth.shape[0]
-    gain = torch.exp(0.12 * normal((batch, 1, 1, 1), random))
-    gain = gain * torch.exp(0.05 * normal((batch, 4, 1, 1), random))
     others = uniform((batch, 4, 4), 0.0, 1.0, random)
     others = others / others.sum(dim=2, keepdim=True)
     mixed = torch.einsum("bij,bjyx->biyx", others, truth)
-    truth = truth + uniform((batch, 1, 1, 1), -0.15, 0.25, random) * (mixed - truth)
-    haze_colour = torch.tensor([0.05, 0.035, 0.02, 0.005], device=truth.device)[:, None, None]
-    haze = haze_colour * uniform((batch, 1, 1, 1), -0.3, 1.0, random)
-    level = 0.6 * normal((batch, 1, 1, 1), random) + 0.4 * normal((batch, 2, 1, 1), random)
-    speckle = uniform((batch, 1, 1, 1), 0.0, 1.0, random) * normal(tuple(s1.shape), random)
-    return (truth * gain + haze).clamp_min(0.0), s1 + level + speckle
+    return truth + uniform((batch, 1, 1, 1), -0.15, 0.25, random) * (mixed - truth)

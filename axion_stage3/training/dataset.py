@@ -233,6 +233,7 @@ class TileSet:
         shapes = [tile.truth.shape[1:] for tile in tiles]
         areas = [height * width for height, width in shapes]
         self._starts = torch.tensor(np.concatenate([[0], np.cumsum(areas)[:-1]]), device=device)
+        self.smallest_px = min(min(shape) for shape in shapes)
         self._shapes = torch.tensor(shapes, device=device)
         self._has_opt_v2 = torch.tensor([t.opt_v2 is not None for t in tiles], device=device)
         self._weights = torch.tensor(_group_weights(tiles), device=device)

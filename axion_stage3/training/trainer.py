@@ -11,11 +11,12 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from axion_stage3.diffusion.checkpoint import save_checkpoint
+from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.errors import TrainingError
-from axion_stage3.training.augmentation import MARGIN_FACTOR, vary
+from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
+from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import load_state, save_state
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from axion_stage3.runs.interruption import Interruption
+    from axion_stage3.training.dataset import Crops
     from axion_stage3.training.training_config import TrainingConfig
 
 TRAINING_SCHEMA_VERSION: Final = 1
@@ -109,6 +111,9 @@ class Trainer:
         config: What to do.
         material: Tiles, generators and surrogates for validation.
         output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
+
+    Raises:
+        CheckpointError: The checkpoint to start from is missing or unfit.
     """
 
     def __init__(
@@ -119,8 +124,11 @@ class Trainer:
         self.output_dir = output_dir
         self.device = material.device
         torch.manual_seed(config.seed)
-        network = GroundingNetwork()
-        fit_constants(network, material, config)
+        if config.start_from is None:
+            network = GroundingNetwork()
+            fit_constants(network, material, config)
+        else:
+            network = load_checkpoint(config.start_from).network
         self.network = channels_last(network.to(self.device)).train()
         self.average = AveragedModel(
             self.network,
@@ -204,9 +212,8 @@ class Trainer:
         """Crops, varied in light and radar level, with a surrogate (or real) opt_v2."""
         config, random = self.config, self.random
         with torch.no_grad():
-            crops = self.material.tiles.sample(config.batch_size, 96, random)
-            truth, s1, generated = vary(crops, config.crop_px, random)
-            scene = scene_of(truth, s1, generated, random)
+            crops, pair = self._varied_crops()
+            scene = scene_of(pair.truth, pair.s1, pair.generated, random)
             surrogate = training_surrogate(
                 scene,
                 random,
@@ -217,9 +224,25 @@ class Trainer:
             # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
             is_real = crops.has_opt_v2[:, None, None, None]
             batch = TrainingBatch(
-                truth=truth, mendable=surrogate.mendable, opt_v2=surrogate.opt_v2, s1=s1
+                truth=torch.where(is_real, self._cut(crops.truth), pair.truth),
+                mendable=torch.where(is_real, self._cut(crops.truth), surrogate.mendable),
+                opt_v2=torch.where(is_real, self._cut(crops.opt_v2), surrogate.opt_v2),
+                s1=torch.where(is_real, self._cut(crops.s1), pair.s1),
             )
         return batch, crops.tile_index
+
+    def _varied_crops(self) -> tuple[Crops, TruePair]:
+        """Crops as they are, perhaps larger than needed, and what variation made of them."""
+        config, tiles, random = self.config, self.material.tiles, self.random
+        if config.variation == "light":
+            crops = tiles.sample(config.batch_size, config.crop_px, random)
+            return crops, TruePair(*in_other_light(crops.truth, crops.s1, random), crops.generated)
+        wide_px = min(round(MARGIN_FACTOR * config.crop_px), tiles.smallest_px)
+        crops = tiles.sample(config.batch_size, wide_px, random)
+        return crops, vary(crops, config.crop_px, random)
+
+    def _cut(self, crops: Tensor) -> Tensor:
+        return centre_crop(crops, self.config.crop_px, self.config.crop_px)
 
     def _learning_rate_share(self, progress: float) -> float:
         warm_up = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))

@@ -34,6 +34,14 @@ class TrainingConfig(BaseModel):
         default=1200, ge=1, description="Steps of each radar-to-optical generator (surrogates)."
     )
     generator_batch_size: int = Field(default=12, ge=1, description="Crops per generator step.")
+    variation: Literal["light", "all"] = Field(
+        default="all",
+        description="How true pairs are varied: light and radar level alone, or shape, detail and "
+        "colours too, which keeps few scenes from being learned by heart.",
+    )
+    start_from: str | None = Field(
+        default=None, description="Checkpoint whose weights training starts from."
+    )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
     )

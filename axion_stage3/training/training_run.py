@@ -42,6 +42,7 @@ def train(
         InputError: The split file or a tile is missing or unfit; found before training starts.
         UsageError: ``output_dir`` holds a run with another configuration, or a fault to be left
             out is not known.
+        CheckpointError: The checkpoint to start from is missing or unfit.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.

@@ -8,7 +8,13 @@ import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork
-from axion_stage3.errors import InputError, InputFolderError, TrainingError, UsageError
+from axion_stage3.errors import (
+    CheckpointNotFoundError,
+    InputError,
+    InputFolderError,
+    TrainingError,
+    UsageError,
+)
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.tiles.npz_reader import read_npz
 from axion_stage3.tiles.npz_writer import write_npz
@@ -96,6 +102,38 @@ def test_training_writes_checkpoints_that_load_with_their_facts(
     assert not torch.equal(checkpoint.network.whitening, torch.eye(4))
     log = (trainer.output_dir / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log if "validation" in line] == [3, 6]
+
+
+def test_training_starts_from_a_checkpoint(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    first = start(config, "first").run(Interruption()).last_path
+    given = load_checkpoint(first).network.state_dict()
+    second = start(config.model_copy(update={"start_from": str(first)}), "second")
+    for network in (second.network, second.average.module):
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, given[name]), name
+
+
+def test_a_checkpoint_to_start_from_has_to_be_there(
+    data_dir: Path, tmp_path: Path, config: TrainingConfig
+) -> None:
+    config = config.model_copy(update={"start_from": str(tmp_path / "none.safetensors")})
+    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
+    with pytest.raises(CheckpointNotFoundError, match=r"none\.safetensors"):
+        train(config, **folders, output_dir=tmp_path / "out", device="cpu")
+
+
+@pytest.mark.parametrize("variation", ["light", "all"])
+def test_either_variation_trains(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig, variation: str
+) -> None:
+    trainer = start(config.model_copy(update={"variation": variation}), variation)
+    before = [value.clone() for value in trainer.network.parameters()]
+    assert trainer.run(Interruption()).steps == config.max_steps
+    assert any(
+        not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True)
+    )
 
 
 def test_training_changes_the_network_and_moves_the_average(
