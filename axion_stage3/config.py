@@ -346,7 +346,10 @@ def _problems(
             problems[name] += f", or {_lower_first(reason)}"
         else:
             source = sources.get(name, "the configuration")
-            problems[name] = f"{source} is {_shown(details['input'])}: {_lower_first(reason)}"
+            # An option or variable says which entry it is; a file does not.
+            names = (option_name(name), ENVIRONMENT_PREFIX + name.upper())
+            where = source if source in names else f"{name} in {source}"
+            problems[name] = f"{where} is {_shown(details['input'])}: {_lower_first(reason)}"
     return list(problems.values())
 
 

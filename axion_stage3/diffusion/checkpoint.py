@@ -148,8 +148,8 @@ def _read_file(path: Location) -> bytes:
         if size is None:
             raise CheckpointNotFoundError(
                 f"There is no checkpoint at {path}.",
-                hint="Give the path of a .pt or .safetensors file with --checkpoint, or leave "
-                "--checkpoint out for the bundled reference checkpoint.",
+                hint="Give the path of a .pt or .safetensors file; `infer` without --checkpoint "
+                "uses the bundled reference checkpoint.",
                 path=path,
             )
         if size > _MAX_BYTES:

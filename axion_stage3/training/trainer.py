@@ -209,7 +209,7 @@ class Trainer:
         return {name: float(value.detach()) for name, value in losses._asdict().items()}
 
     def _batch(self) -> tuple[TrainingBatch, Tensor]:
-        """Crops, varied in light and radar level, with a surrogate (or real) opt_v2."""
+        """Varied crops with a surrogate opt_v2, or crops as they are with a real one."""
         config, random = self.config, self.random
         with torch.no_grad():
             crops, pair = self._varied_crops()

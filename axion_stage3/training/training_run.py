@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axion_stage3.atomic_write import write_json
+from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
@@ -54,6 +55,8 @@ def train(
             f"There is no fault {unknown[0]!r} that could be left out.",
             hint=f"left_out_faults may name: {', '.join(FAULTS)}.",
         )
+    if config.start_from is not None:
+        load_checkpoint(config.start_from)  # said now, not after the generators' minutes
     target = resolve_device(device)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)

@@ -171,7 +171,7 @@ def test_a_source_is_named_with_its_fault(tmp_path: Path) -> None:
         resolve(dict(FOLDERS), config_file=file, environ={"AXION_STAGE3_SEED": "x"})
 
     message = caught.value.message
-    assert f"{file} is 'few'" in message
+    assert f"timesteps in {file} is 'few'" in message
     assert "did you mean batch_size?" in message
     assert "unknown entry 'zzz'" in message
     assert "AXION_STAGE3_SEED is 'x'" in message

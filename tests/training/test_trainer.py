@@ -122,6 +122,7 @@ def test_a_checkpoint_to_start_from_has_to_be_there(
     folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
     with pytest.raises(CheckpointNotFoundError, match=r"none\.safetensors"):
         train(config, **folders, output_dir=tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()  # before any generator was trained
 
 
 @pytest.mark.parametrize("variation", ["light", "all"])
