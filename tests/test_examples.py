@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from axion_stage3.config import resolve_config
+from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import load_optical
 from axion_stage3.training.dataset import read_split_file
@@ -123,11 +125,31 @@ def test_the_tiles_here_are_those_that_their_script_makes(
     assert chosen <= {entry.tile for entry in entries if entry.split == split}
 
 
-@pytest.mark.parametrize("name", ["quick.toml", "reference.toml", "reference_second.toml"])
+@pytest.mark.parametrize(
+    "name", ["quick.toml", "reference.toml", "reference_second.toml", "reference_third.toml"]
+)
 def test_the_training_configurations_can_work(name: str) -> None:
     resolved = resolve_config(TrainingConfig, {}, config_file=EXAMPLES / "training" / name)
 
     assert resolved.config != TrainingConfig()
+
+
+def test_average_checkpoints(tmp_path: Path) -> None:
+    late, early, average = (tmp_path / f"{name}.safetensors" for name in ("late", "early", "mean"))
+    checkpoint = load_checkpoint()
+    network, config = checkpoint.network, checkpoint.config
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    save_checkpoint(late, network, epoch=7, config=config)
+    network.load_state_dict({name: 3 * value for name, value in weights.items()})
+    save_checkpoint(early, network, epoch=2, config=config)
+
+    script = EXAMPLES / "training" / "average_checkpoints.py"
+    runpy.run_path(str(script))["main"](late, early, average, 0.75)
+
+    averaged = load_checkpoint(average)
+    assert averaged.epoch == 7
+    for name, value in averaged.network.state_dict().items():
+        torch.testing.assert_close(value, 1.5 * weights[name])
 
 
 def test_measure_object_storage() -> None:

@@ -27,7 +27,8 @@ from axion_stage3.diffusion.checkpoint_formats import (
     encode_safetensors,
     looks_like_safetensors,
 )
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig, channels_last
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
 from axion_stage3.statistics.grounding import GroundingReference

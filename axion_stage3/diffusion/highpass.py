@@ -8,7 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-SIGMA_PX = 4.0
+SIGMA_PX = 2.0
+"""Detail that is drawn is finer than this blur."""
+
+NEIGHBOURHOOD_PX = 4.0
+"""Blur that says how strong detail is around a pixel."""
+
 BAND_SIGMAS_PX = (0.7, 1.5, 3.0, 5.0)
 """Blurs between which the bands of detail lie, from fine to field scale."""
 
@@ -41,6 +46,11 @@ def highpass(tiles: Tensor) -> Tensor:
     return tiles - lowpass(tiles)
 
 
+def local_strength(detail: Tensor) -> Tensor:
+    """Root mean square around each pixel of (..., H, W)."""
+    return lowpass(detail.square(), NEIGHBOURHOOD_PX).clamp_min(0.0).sqrt()
+
+
 def detail_bands(tiles: Tensor) -> list[Tensor]:
     """Split off the detail finer than 5 px, band by band, the finest first.
 
@@ -60,7 +70,7 @@ def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]
     return [
         blur_matrix(length, sigma_px, device)
         for length in (height, width)
-        for sigma_px in (SIGMA_PX, *BAND_SIGMAS_PX)
+        for sigma_px in (SIGMA_PX, NEIGHBOURHOOD_PX, *BAND_SIGMAS_PX)
     ]
 
 

@@ -3,8 +3,9 @@
     n(x)       = sign(x) sqrt|x|                        reflectance to network space, invertible
     mean       = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
     correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2)) + leak_k * detail_k(s1))
-    residual   = W highpass(x0 - mean) / scale          the detail that the mean could not know
-    opt_final  = mean + highpass( scale * W^-1 residual )
+    residual   = W highpass(x0 - mean) / its strength   the detail that the mean could not know
+    drawn      = min(spread, missing)                   how strong a drawn residual is to be
+    opt_final  = mean + highpass( W^-1 drawn residual )
 
 The correction is made of two parts: a free one, and gains on bands of detail that are there
 already (``trust`` below 0 takes detail away, above 0 sharpens; ``leak`` takes the radar's speckle
@@ -15,7 +16,11 @@ The gate, doubt / (doubt + 0.1), closes where nothing speaks against opt_v2: ``d
 predicted error of opt_v2, learned from its true error alone. (A gate that is trained by what it
 lets through closes early and stays closed.)
 
-``scale`` is the predicted spread of the detail, near 0 where nothing speaks against opt_v2.
+``spread`` is the expected strength (local root mean square) of the detail that the mean lacks. For
+a perfect mean it would be ``missing``, what the expected strength of all detail leaves over: of
+independent parts, the squares add up. The smaller of the two is drawn: where the mean has kept
+wrong detail, more of it would come on top. Where so little is missing that nobody would see it,
+nothing is drawn: a draw doubles the squared error, and a nearly right tile is to stay right.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
@@ -27,7 +32,6 @@ channels-last memory order: measured fastest on the CPU (docs/benchmarks.md).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -35,48 +39,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
-from axion_stage3.diffusion.detail_gains import N_GAINS, weighted_detail
-from axion_stage3.diffusion.highpass import highpass
+from axion_stage3.diffusion.detail_gains import weighted_detail
+from axion_stage3.diffusion.encoder import (
+    PACK,
+    DetailHead,
+    Encoder,
+    NetworkConfig,
+    ResidualBlock,
+    zeroed,
+)
+from axion_stage3.diffusion.highpass import highpass, local_strength
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_PACK = 2
 _STRIDE = 8
-_LOG_SCALE_RANGE = (-5.0, 2.0)
+_LOG_STRENGTH_RANGE = (-5.0, 2.0)
 _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
+_LEAST_VISIBLE = 0.6
+_RMS_OVER_GEOMETRIC = 1.2
+"""The spread is learned as a geometric mean, what is drawn is to have the right power."""
 _FEATURE_LIMIT = 6.0
 """Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""
 
-_BLOCK_GAIN = 0.5
 _NOISE_FREQUENCIES = 8
 
 Films: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
 """Film (gain and shift, (1, width, 1, 1)) of each block of the denoiser, by noise level."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes of the network; stored in the checkpoint.
-
-    Attributes:
-        widths: Channels at 1/2, 1/4 and 1/8 of the tile's resolution.
-        blocks: Residual blocks at 1/2, 1/4, 1/8 (encoder) and 1/4, 1/2 (decoder).
-        denoiser_width: Channels of the denoiser, at 1/2 of the tile's resolution.
-        denoiser_blocks: Residual blocks of the denoiser.
-    """
-
-    widths: tuple[int, int, int] = (32, 64, 128)
-    blocks: tuple[int, int, int, int, int] = (1, 2, 3, 2, 1)
-    denoiser_width: int = 32
-    denoiser_blocks: int = 2
-
-    def as_document(self) -> dict[str, object]:
-        """Return the sizes as a JSON document."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 class Encoding(NamedTuple):
@@ -86,13 +78,29 @@ class Encoding(NamedTuple):
         mean: Minimum-error optical tile, (B, 4, H, W) float, reflectance.
         doubt: Predicted error of opt_v2, (B, 1, H, W), > 0, in standard deviations of network
             space.
-        scale: Predicted spread of the whitened detail, (B, 1, H, W), > 0, reflectance.
-        features: Condition of the denoiser, packed at half resolution.
+        fine: Features at half resolution.
+        middle: Features at a quarter of it.
     """
 
     mean: Tensor
     doubt: Tensor
-    scale: Tensor
+    fine: Tensor
+    middle: Tensor
+
+
+class ExpectedDetail(NamedTuple):
+    """What is to be drawn on top of the mean; strengths are of whitened detail, (B, 4, H, W), > 0.
+
+    Attributes:
+        mean: As in :class:`Encoding`.
+        spread: Strength of the detail that the mean lacks.
+        strength: Strength of all detail.
+        features: Condition of the denoiser, packed at half resolution.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    strength: Tensor
     features: Tensor
 
 
@@ -113,109 +121,15 @@ def from_network_space(value: Tensor) -> Tensor:
     return value * value.abs()
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(silu(film(conv(x)))), the identity until the second convolution is initialised.
-
-    Film is a gain and a shift of each channel (FiLM, Perez et al. 2018, eq. 2).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = _zeroed(nn.Conv2d(width, width, 3, padding=1))
-
-    def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Apply the block; ``film`` is (gain, shift), each broadcastable to (B, width, 1, 1)."""
-        hidden = self.first(x)
-        if film is not None:
-            gain, shift = film
-            hidden = torch.addcmul(shift.to(hidden.dtype), hidden, gain.to(hidden.dtype))
-        hidden = F.silu(hidden, inplace=not torch.is_grad_enabled())
-        result: Tensor = x + self.second(hidden)
-        return result
-
-
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
-
-
-def _zeroed(convolution: nn.Conv2d) -> nn.Conv2d:
-    for parameter in convolution.parameters():
-        nn.init.zeros_(parameter)
-    return convolution
-
-
-class Encoder(nn.Module):
-    """U-shaped encoder of (opt_v2, s1) at 1/2, 1/4 and 1/8 of the tile's resolution."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        fine, middle, coarse = config.widths
-        down_fine, down_middle, bottom, up_middle, up_fine = config.blocks
-        self.stem = nn.Conv2d(6 * _PACK**2, fine, 3, padding=1)
-        self.down_fine = _blocks(fine, down_fine)
-        self.to_middle = nn.Conv2d(fine, middle, 2, stride=2)
-        self.down_middle = _blocks(middle, down_middle)
-        self.to_coarse = nn.Conv2d(middle, coarse, 2, stride=2)
-        self.bottom = _blocks(coarse, bottom)
-        self.from_coarse = nn.ConvTranspose2d(coarse, middle, 2, stride=2)
-        self.up_middle = _blocks(middle, up_middle)
-        self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
-        self.up_fine = _blocks(fine, up_fine)
-        self.correction = _zeroed(nn.Conv2d(fine, 4 * _PACK**2, 3, padding=1))
-        self.gains = _zeroed(nn.Conv2d(middle, 1 + N_GAINS, 3, padding=1))
-        self.log_scale = _zeroed(nn.Conv2d(fine, _PACK**2, 3, padding=1))
-        self.condition = nn.Conv2d(fine, config.denoiser_width, 3, padding=1)
-        _keep_variance(self)
-
-    def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return correction, doubt and gains, log-scale, all (B, bands, y, x), and the condition.
-
-        They have 4, 25 and 1 bands; the condition is packed, at half resolution.
-        """
-        fine = self.down_fine(self.stem(packed))
-        middle = self.down_middle(self.to_middle(fine))
-        coarse = self.bottom(self.to_coarse(middle))
-        middle = self.up_middle(middle + self.from_coarse(coarse))
-        fine = self.up_fine(fine + self.from_middle(middle))
-        correction = F.pixel_shuffle(self.correction(fine), _PACK)
-        gains = F.interpolate(self.gains(middle), scale_factor=2.0 * _PACK, mode="bilinear")
-        # Mean and doubt alone train the encoder: the gradients of scale and detail are many times
-        # larger and would leave it nothing to learn with.
-        fine = fine.detach()
-        log_scale = F.pixel_shuffle(self.log_scale(fine), _PACK)
-        return correction, gains, log_scale, self.condition(fine)
-
-
-def _keep_variance(encoder: Encoder) -> None:
-    """Initialise convolutions so that features neither shrink nor grow on their way.
-
-    torch's default divides the variance by three in every layer: after a few, the coarse levels
-    have next to no say, and training takes several times as long to find that they matter.
-    """
-    if encoder.stem.weight.is_meta:
-        return  # no numbers to draw, and torch would import its compiler to do so: 1.2 s
-    for module in encoder.modules():
-        if isinstance(module, ResidualBlock):
-            nn.init.kaiming_normal_(module.first.weight, nonlinearity="linear")
-            nn.init.kaiming_normal_(module.second.weight, nonlinearity="linear")
-            module.second.weight.data.mul_(_BLOCK_GAIN)
-    for name in ("stem", "to_middle", "to_coarse"):
-        nn.init.kaiming_normal_(getattr(encoder, name).weight, nonlinearity="linear")
-    for name in ("from_coarse", "from_middle"):
-        weight = getattr(encoder, name).weight
-        nn.init.normal_(weight, std=weight.shape[0] ** -0.5)
-
-
 class ResidualDenoiser(nn.Module):
     """The light network F of EDM on the packed residual, conditioned by the encoder's features."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.denoiser_width
-        self.enter = nn.Conv2d(4 * _PACK**2, width, 3, padding=1)
+        self.enter = nn.Conv2d(4 * PACK**2, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.denoiser_blocks))
-        self.leave = _zeroed(nn.Conv2d(width, 4 * _PACK**2, 3, padding=1))
+        self.leave = zeroed(nn.Conv2d(width, 4 * PACK**2, 3, padding=1))
         self.embed_noise = nn.Sequential(
             nn.Linear(2 * _NOISE_FREQUENCIES, 64),
             nn.SiLU(),
@@ -252,7 +166,7 @@ class BoundDenoiser:
 
     Args:
         denoise: :meth:`ResidualDenoiser.forward`, or what does the same.
-        features: Of the encoding.
+        features: Condition, of what is to be drawn.
         films: From :meth:`GroundingNetwork.films`.
     """
 
@@ -285,6 +199,7 @@ class GroundingNetwork(nn.Module):
         super().__init__()
         self.config = config or NetworkConfig()
         self.encoder = Encoder(self.config)
+        self.detail_head = DetailHead(self.config)
         self.denoiser = ResidualDenoiser(self.config)
         self.register_buffer("optical_mean", torch.tensor([0.27, 0.28, 0.27, 0.46]))
         self.register_buffer("optical_std", torch.tensor([0.08, 0.08, 0.10, 0.13]))
@@ -292,6 +207,10 @@ class GroundingNetwork(nn.Module):
         self.register_buffer("radar_std", torch.tensor([5.0, 5.0]))
         self.register_buffer("whitening", _identity(4))
         self.register_buffer("unwhitening", _identity(4))
+
+    def freeze_mean(self) -> None:
+        """Keep training from changing mean and doubt; what draws the detail goes on."""
+        self.encoder.requires_grad_(requires_grad=False)
 
     def encode(self, opt_v2: Tensor, s1: Tensor) -> Encoding:
         """Run the heavy part, once per tile.
@@ -301,7 +220,7 @@ class GroundingNetwork(nn.Module):
             s1: Sentinel-1 tiles, (B, 2, H, W) float32, backscatter in dB.
 
         Returns:
-            Mean, doubt, scale and features. ``mean`` is the result of ``--timesteps 1``.
+            Mean, doubt and features. ``mean`` is the result of ``--timesteps 1``.
         """
         height, width = opt_v2.shape[-2:]
         optical = to_network_space(opt_v2)
@@ -312,7 +231,7 @@ class GroundingNetwork(nn.Module):
             ],
             dim=1,
         ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
-        correction, gains, log_scale, features = self.encoder(_pack(_pad(normalised)))
+        correction, gains, fine, middle = self.encoder(_pack(_pad(normalised)))
         gains = gains[..., :height, :width].float()
         doubt = _bounded_exp(gains[:, :1], _LOG_DOUBT_RANGE)
         correction = correction[..., :height, :width].float()
@@ -320,8 +239,19 @@ class GroundingNetwork(nn.Module):
         gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
         correction = gate * correction * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
-        scale = _bounded_exp(log_scale[..., :height, :width].float(), _LOG_SCALE_RANGE)
-        return Encoding(mean, doubt, scale, features)
+        return Encoding(mean, doubt, fine, middle)
+
+    def expect_detail(self, encoding: Encoding) -> ExpectedDetail:
+        """Return what is to be drawn, once per tile; ``--timesteps 1`` does without."""
+        height, width = encoding.mean.shape[-2:]
+        # Mean and doubt alone train the encoder: the gradients of strengths and detail are many
+        # times larger and would leave it nothing to learn with.
+        features = encoding.fine.detach().float(), encoding.middle.detach().float()
+        log_strengths, condition = self.detail_head(*features)
+        log_strengths = log_strengths[..., :height, :width].float()
+        spread, strength = _bounded_exp(log_strengths, _LOG_STRENGTH_RANGE).chunk(2, dim=1)
+        condition = condition.to(encoding.fine.dtype)
+        return ExpectedDetail(encoding.mean, spread, strength, condition)
 
     def pack(self, residual: Tensor) -> Tensor:
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
@@ -329,7 +259,7 @@ class GroundingNetwork(nn.Module):
 
     def bind(
         self,
-        encoding: Encoding,
+        expected: ExpectedDetail,
         sigmas: Sequence[float],
         *,
         films: Films | None = None,
@@ -338,13 +268,13 @@ class GroundingNetwork(nn.Module):
         """Return the denoiser of packed residuals for these tiles at these noise levels.
 
         Args:
-            encoding: The encoded tiles.
+            expected: What is to be drawn.
             sigmas: The noise levels.
             films: From :meth:`films` for the same levels, where they are kept.
             denoise: Does what the denoiser's ``forward`` does, faster.
         """
         films = self.films(sigmas) if films is None else films
-        return BoundDenoiser(denoise or self.denoiser, encoding.features, films)
+        return BoundDenoiser(denoise or self.denoiser, expected.features, films)
 
     def films(self, sigmas: Sequence[float]) -> Films:
         """Return the films of the denoiser at each noise level above 0, whatever the tile."""
@@ -355,16 +285,26 @@ class GroundingNetwork(nn.Module):
             for i, sigma in enumerate(levels)
         }
 
-    def whitened_residual(self, truth: Tensor, encoding: Encoding) -> Tensor:
-        """Return W highpass(truth - mean) / scale, (B, 4, H, W), unit variance on average."""
-        detail = highpass(truth - encoding.mean)
-        return _mix_bands(self.whitening, detail) / encoding.scale
+    def whitened_detail(self, difference: Tensor) -> Tensor:
+        """Return W highpass(difference), (B, 4, H, W), for truth - mean of unit size on average."""
+        return _mix_bands(self.whitening, highpass(difference))
 
-    def compose(self, encoding: Encoding, packed_residual: Tensor) -> Tensor:
-        """Return opt_final = mean + highpass(scale * W^-1 residual), (B, 4, H, W) reflectance."""
-        height, width = encoding.mean.shape[-2:]
-        residual = F.pixel_shuffle(packed_residual, _PACK)[..., :height, :width].float()
-        return encoding.mean + highpass(_mix_bands(self.unwhitening, residual) * encoding.scale)
+    def compose(self, expected: ExpectedDetail, packed_residual: Tensor) -> Tensor:
+        """Return opt_final = mean + highpass(W^-1 drawn residual), (B, 4, H, W) reflectance."""
+        height, width = expected.mean.shape[-2:]
+        residual = F.pixel_shuffle(packed_residual, PACK)[..., :height, :width].float()
+        residual = residual * self._drawn_strength(expected)
+        return expected.mean + highpass(_mix_bands(self.unwhitening, residual))
+
+    def _drawn_strength(self, expected: ExpectedDetail) -> Tensor:
+        """How strong the drawn detail is to be, (B, 4, H, W)."""
+        present = local_strength(self.whitened_detail(expected.mean))
+        # Not the root, though squares add up: its slope is unbounded where nothing is missing, and
+        # rounding would decide how much is drawn.
+        missing = (1.0 - (present / expected.strength).square()).clamp_min(0.0) * expected.strength
+        visible = expected.spread**4
+        visible = visible / (visible + _LEAST_VISIBLE**4)
+        return torch.minimum(_RMS_OVER_GEOMETRIC * expected.spread * visible, missing)
 
 
 def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:
@@ -392,4 +332,4 @@ def _pad(tiles: Tensor) -> Tensor:
 
 
 def _pack(tiles: Tensor) -> Tensor:
-    return F.pixel_unshuffle(tiles, _PACK).contiguous(memory_format=torch.channels_last)
+    return F.pixel_unshuffle(tiles, PACK).contiguous(memory_format=torch.channels_last)

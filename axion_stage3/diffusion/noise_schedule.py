@@ -26,7 +26,7 @@ class NoiseSchedule:
         UsageError: A value is out of its range or not finite.
     """
 
-    sigma_max: float = 2.5
+    sigma_max: float = 6.0
     sigma_min: float = 0.05
     rho: float = 5.0
 

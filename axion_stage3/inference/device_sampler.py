@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from axion_stage3.diffusion.network import Encoding, Films, GroundingNetwork
+    from axion_stage3.diffusion.network import Encoding, ExpectedDetail, Films, GroundingNetwork
     from axion_stage3.diffusion.samplers import SamplingPlan, StepNoise
     from axion_stage3.inference.graph_replay import Capture
 
@@ -82,12 +82,15 @@ class DeviceSampler:
         # Kept for good: graphs read them.
         self._films: dict[tuple[float, ...], Films] = {}
         self._shapes = _ShapeCounter()
-        self._plain = _Parts(network.encode, network.denoiser.forward, network.compose)
+        self._plain = _Parts(
+            network.encode, network.expect_detail, network.denoiser.forward, network.compose
+        )
         self._fast = self._plain
         if is_compiled:
             compiler = Compiler(on_note)
             self._fast = _Parts(
                 compiler.compiled(network.encode),
+                compiler.compiled(network.expect_detail),
                 compiler.compiled(network.denoiser.forward),
                 compiler.compiled(network.compose),
             )
@@ -123,8 +126,9 @@ class DeviceSampler:
             encoding = self.encode(opt_v2, s1, before_call, parts)
             opt_final = encoding.mean
             if noises:
+                expected = self.expect_detail(encoding, parts)
                 opt_final = self.draw(
-                    encoding, job.plan, noises[0], noises[1:].__getitem__, before_call, parts
+                    expected, job.plan, noises[0], noises[1:].__getitem__, before_call, parts
                 )
             if not job.is_measured:
                 return [opt_final]
@@ -157,9 +161,14 @@ class DeviceSampler:
         with self._arithmetic():
             return (parts or self._plain).encode(opt_v2, s1)
 
+    def expect_detail(self, encoding: Encoding, parts: _Parts | None = None) -> ExpectedDetail:
+        """Tell what is to be drawn, always in float32; ``parts`` as for :meth:`draw`."""
+        with self._exact_convolutions():
+            return (parts or self._plain).expect_detail(encoding)
+
     def draw(
         self,
-        encoding: Encoding,
+        expected: ExpectedDetail,
         plan: SamplingPlan,
         initial: Tensor,
         step_noise: StepNoise,
@@ -169,7 +178,7 @@ class DeviceSampler:
         """Draw the detail of encoded tiles.
 
         Args:
-            encoding: The encoded tiles.
+            expected: What is to be drawn.
             plan: Sampler and noise levels.
             initial: Noise to begin with, (B, 4, H, W).
             step_noise: Gives the noise of a step, (B, 4, H, W).
@@ -180,7 +189,7 @@ class DeviceSampler:
             opt_final, (B, 4, H, W) float32; the mean where the plan leaves no room for a draw.
         """
         if plan.n_calls == 0:
-            return encoding.mean
+            return expected.mean
         network, parts = self._network, parts or self._plain
         films = self.films(plan)
 
@@ -189,11 +198,11 @@ class DeviceSampler:
             return denoiser(noisy, sigma)
 
         with self._arithmetic():
-            denoiser = network.bind(encoding, plan.sigmas, films=films, denoise=parts.denoise)
+            denoiser = network.bind(expected, plan.sigmas, films=films, denoise=parts.denoise)
             residual = sample_residual(
                 denoise, network.pack(initial), plan, lambda step: network.pack(step_noise(step))
             )
-        return parts.compose(encoding, residual)
+        return parts.compose(expected, residual)
 
     def measure(self, opt_final: Tensor, opt_v2: Tensor, s1: Tensor, *, is_scored: bool) -> Tensor:
         """Compute the figures of tiles where they are; see :func:`measure_batch`."""
@@ -235,8 +244,9 @@ class _Parts(NamedTuple):
     """The parts of the network, as they are or compiled."""
 
     encode: Callable[[Tensor, Tensor], Encoding]
+    expect_detail: Callable[[Encoding], ExpectedDetail]
     denoise: Callable[..., Tensor]
-    compose: Callable[[Encoding, Tensor], Tensor]
+    compose: Callable[[ExpectedDetail, Tensor], Tensor]
 
 
 class _ShapeCounter:

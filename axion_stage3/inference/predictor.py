@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from axion_stage3.diffusion.network import Encoding
+    from axion_stage3.diffusion.network import ExpectedDetail
     from axion_stage3.tiles.window import Window
 
 Array: TypeAlias = "Tensor | NDArray[np.floating[Any]]"
@@ -121,6 +121,7 @@ class Predictor:
         if self.device.type != "cpu" or self.dtype != torch.float32:
             network = deepcopy(checkpoint.network).to(self.device)
             # Weights in autocast's precision, so that it does not cast them again at every call.
+            # The detail's head stays as it is: rounded, it was the largest error of all.
             network.encoder.to(self.dtype)
             network.denoiser.to(self.dtype)
         self._sampler = DeviceSampler(
@@ -250,27 +251,28 @@ class Predictor:
     ) -> list[Tensor]:
         """Return the first draw, and spread and mean of all, on the device."""
         encoding = self._sampler.encode(opt_v2, s1, self._before_call)
-        first = self._draw(encoding, plan, noise, 0)
+        expected = self._sampler.expect_detail(encoding)
+        first = self._draw(expected, plan, noise, 0)
         # Welford's algorithm: the memory does not grow with the number of draws.
         mean, squares = first.clone(), torch.zeros_like(first)
         for draw in range(1, samples):
-            tiles = self._draw(encoding, plan, noise, draw)
+            tiles = self._draw(expected, plan, noise, draw)
             change = tiles - mean
             mean += change / (draw + 1)
             squares += change * (tiles - mean)
         return [first, (squares / (samples - 1)).sqrt(), mean]
 
     def _draw(
-        self, encoding: Encoding, plan: SamplingPlan, noise: WindowNoise, draw: int
+        self, expected: ExpectedDetail, plan: SamplingPlan, noise: WindowNoise, draw: int
     ) -> Tensor:
         transfers = self._sampler.transfers
 
         def fetch(tiles: Tensor) -> Tensor:
             return transfers.upload(transfers.stage(tiles))
 
-        initial = fetch(noise(draw)) if plan.n_calls else encoding.mean
+        initial = fetch(noise(draw)) if plan.n_calls else expected.mean
         return self._sampler.draw(
-            encoding,
+            expected,
             plan,
             initial,
             lambda step: fetch(noise(draw, step)),

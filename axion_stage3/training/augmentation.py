@@ -34,6 +34,8 @@ MARGIN_FACTOR = 1.5
 _SHARE_WARPED = 0.6
 _SHARE_PATCHED = 0.3
 _SHARE_OTHER_DETAIL = 0.5
+_SHARE_SHARPENED = 0.5
+_GENERATOR_GAIN = (0.5, 3.0)
 _LOG_ZOOM = (-0.3, 0.3)
 _BEND_PX = 1.5
 
@@ -65,6 +67,7 @@ def vary(crops: Crops, crop_px: int, random: torch.Generator) -> TruePair:
     bands = torch.cat([optical, crops.s1, crops.generated], dim=1)
     bands = _patched(_warped(bands, crop_px, random), random)
     optical, s1, generated = bands[:, :4], bands[:, 4:6], bands[:, 6:]
+    generated = _as_sharp_as(optical, generated, random)
     optical, generated = _with_other_detail(optical, generated, random)
     truth = _in_other_colours(from_network_space(optical.clamp_min(0.0)), random)
     return TruePair(*in_other_light(truth, s1, random), generated)
@@ -115,6 +118,23 @@ def _patched(bands: Tensor, random: torch.Generator) -> Tensor:
     is_patched = uniform((bands.shape[0], 1, 1, 1), 0.0, 1.0, random) < _SHARE_PATCHED
     mask = region_mask(bands, random) * is_patched
     return bands + mask * (bands.roll(1, dims=0) - bands)
+
+
+def _as_sharp_as(optical: Tensor, generated: Tensor, random: torch.Generator) -> Tensor:
+    """Bring the finest detail of half of the generator draws to about the power of the true one.
+
+    A generator that is trained for minutes draws too little of it; one that is trained for days
+    would not, and it is sharp inventions that Stage 3 is there to find.
+    """
+    batch = optical.shape[0]
+    cutoff = 2.0 ** uniform((batch,), 0.0, 1.5, random)
+    detail = gaussian_highpass(generated, cutoff)
+    wanted = gaussian_highpass(optical, cutoff).square().mean(dim=(2, 3), keepdim=True)
+    found = detail.square().mean(dim=(2, 3), keepdim=True).clamp_min(1e-12)
+    power = uniform((batch, 1, 1, 1), 0.5, 1.2, random)
+    gain = (power * wanted / found).sqrt().clamp(*_GENERATOR_GAIN)
+    is_sharpened = uniform((batch, 1, 1, 1), 0.0, 1.0, random) < _SHARE_SHARPENED
+    return torch.where(is_sharpened, generated + (gain - 1.0) * detail, generated)
 
 
 def _with_other_detail(

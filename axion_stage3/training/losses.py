@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from axion_stage3.diffusion.denoiser import c_in, c_out, c_skip
+from axion_stage3.diffusion.highpass import local_strength
 from axion_stage3.diffusion.network import to_network_space
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 _CURVED_FLOOR, _LINEAR_FLOOR = 4e-6, 2e-6
 _DOUBT_WEIGHT = 0.01
-_SCALE_WEIGHT = 0.02
+_STRENGTH_WEIGHT = 0.02
 _DETAIL_WEIGHT = 0.05
 _LOG_SIGMA_MEAN, _LOG_SIGMA_STD = -0.3, 1.2
-_LARGEST_RESIDUAL = 8.0
+_N_LEVELS = 4
+_LEAST_STRENGTH = 0.05
 _DOUBT_WINDOW_PX = 5
-_LAPLACE = (torch.pi / 2) ** 0.5
 
 
 class TrainingBatch(NamedTuple):
@@ -46,14 +47,14 @@ class Losses(NamedTuple):
     Attributes:
         mean: Error of the mean.
         doubt: Negative log-likelihood of opt_v2's error under the predicted one.
-        scale: Negative log-likelihood of the detail under the predicted spread.
+        strengths: Error of the expected strengths of detail, in all and of what the mean lacks.
         detail: Error of the denoiser; 0 while only the mean is trained.
         total: What is minimised.
     """
 
     mean: Tensor
     doubt: Tensor
-    scale: Tensor
+    strengths: Tensor
     detail: Tensor
     total: Tensor
 
@@ -68,8 +69,7 @@ def grounding_losses(
     Args:
         network: The network in training mode.
         batch: Crops.
-        random: Source of noise levels and noise for the denoiser; None trains the mean and scale
-            only.
+        random: Source of noise levels and noise for the denoiser; None trains all but the denoiser.
     """
     encoding = network.encode(batch.opt_v2, batch.s1)
     # Against what can be mended, not against the truth: casts of colour have the mean 0, so they
@@ -77,18 +77,21 @@ def grounding_losses(
     mean = mean_error(encoding.mean, batch.mendable)
     doubt = _doubt_error(network, batch, encoding.doubt)
     with torch.no_grad():
-        whitened = network.whitened_residual(
-            batch.truth, encoding._replace(scale=torch.ones_like(encoding.scale))
-        )
-    # Laplace's likelihood, scaled so that a Gaussian residual has its standard deviation as scale:
-    # the square of a Gaussian's would let one bad tile outweigh all others.
-    scale = (_LAPLACE * whitened.abs() / encoding.scale + encoding.scale.log()).mean()
+        residual = network.whitened_detail(batch.truth - encoding.mean)
+        spread = local_strength(residual) + _LEAST_STRENGTH
+        strength = local_strength(network.whitened_detail(batch.truth)) + _LEAST_STRENGTH
+    expected = network.expect_detail(encoding)
+    # The mean of the logarithm, so that where most tiles of this kind are right the spread stays
+    # small; Laplace's likelihood, since the square of a Gaussian's would let one tile outweigh all.
+    strengths = (spread / expected.spread).log().square().mean()
+    strengths = strengths + (strength / expected.strength + expected.strength.log()).mean()
     detail = torch.zeros((), device=mean.device)
     if random is not None:
-        residual = (whitened / encoding.scale.detach()).clamp(-_LARGEST_RESIDUAL, _LARGEST_RESIDUAL)
-        detail = _denoising_error(network, residual, encoding.features, random)
-    total = mean + _DOUBT_WEIGHT * doubt + _SCALE_WEIGHT * scale + _DETAIL_WEIGHT * detail
-    return Losses(mean, doubt, scale, detail, total)
+        # Of strength 1 everywhere: how strong it is to be is the affair of the encoder. Divided by
+        # the expected spread, what varies from tile to tile would look like chance.
+        detail = _denoising_error(network, residual / spread, expected.features, random)
+    total = mean + _DOUBT_WEIGHT * doubt + _STRENGTH_WEIGHT * strengths + _DETAIL_WEIGHT * detail
+    return Losses(mean, doubt, strengths, detail, total)
 
 
 def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -120,8 +123,10 @@ def _root(error: Tensor, floor: float) -> Tensor:
 def _denoising_error(
     network: GroundingNetwork, residual: Tensor, features: Tensor, random: torch.Generator
 ) -> Tensor:
-    """EDM's loss with unit weight on F (Karras et al. 2022, eq. 8), one noise level per sample."""
-    clean = network.pack(residual)
+    """EDM's loss with unit weight on F (Karras et al. 2022, eq. 8), some noise levels a sample."""
+    # The denoiser costs little beside what it is conditioned on: several levels for each.
+    clean = network.pack(residual).repeat(_N_LEVELS, 1, 1, 1)
+    features = features.repeat(_N_LEVELS, 1, 1, 1)
     batch = clean.shape[0]
     log_sigma = torch.randn(batch, generator=random, device=clean.device)
     sigma = (log_sigma * _LOG_SIGMA_STD + _LOG_SIGMA_MEAN).exp()

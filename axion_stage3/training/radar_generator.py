@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.diffusion.network import ResidualBlock, channels_last, to_network_space
+from axion_stage3.diffusion.encoder import ResidualBlock
+from axion_stage3.diffusion.network import channels_last, to_network_space
 from axion_stage3.errors import CheckpointError
 from axion_stage3.training.random_fields import gaussian_blur, uniform
 

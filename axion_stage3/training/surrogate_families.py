@@ -25,12 +25,8 @@ from axion_stage3.training.random_fields import (
     smooth_field,
     uniform,
 )
-from axion_stage3.training.stage2_surrogates import (
-    FAULTS,
-    UNTRACEABLE_FAULTS,
-    SurrogateScene,
-    apply_faults,
-)
+from axion_stage3.training.stage2_faults import FAULTS, UNTRACEABLE_FAULTS, SurrogateScene
+from axion_stage3.training.stage2_surrogates import apply_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +41,9 @@ _MOST_PATCHES: Final = 4000
 _CAST: Final = 0.5
 """Casts of colour at half strength: Stage 2 is right in the low frequencies, or nearly so."""
 
+_FAULTS_OF_MANY: Final = tuple(f for f in FAULTS if f not in ("checkerboard", "quantised_blocks"))
+"""What the families of many faults draw from: later faults would move all figures before them."""
+
 
 def _only(name: str, strength: float) -> Callable[[torch.Generator], dict[str, Tensor]]:
     return lambda _random: {name: torch.tensor([strength])}
@@ -56,7 +55,7 @@ def _several(
     def strengths(random: torch.Generator) -> dict[str, Tensor]:
         severity = float(uniform((1,), low, high, random))
         chosen = {}
-        for name in FAULTS:
+        for name in _FAULTS_OF_MANY:
             is_on = float(uniform((1,), 0.0, 1.0, random)) < switch_on
             share = uniform((1,), 0.5, 1.0, random)
             if is_on or name in always:

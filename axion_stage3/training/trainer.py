@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
+from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import TrainingError
 from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
@@ -128,7 +129,9 @@ class Trainer:
             network = GroundingNetwork()
             fit_constants(network, material, config)
         else:
-            network = load_checkpoint(config.start_from).network
+            network = load_checkpoint(config.start_from).network.requires_grad_()
+        if config.trained_part == "detail":
+            network.freeze_mean()
         self.network = channels_last(network.to(self.device)).train()
         self.average = AveragedModel(
             self.network,
@@ -253,7 +256,7 @@ class Trainer:
         averaged = self._averaged_network()
         result = validate(averaged, self.material.validation_cases)
         self._log({"step": self.step, "validation": result.as_document()})
-        if self.best is None or result.score > self.best.score:
+        if self.best is None or result.score >= self.best.score:
             self.best = result
             self._save_checkpoint("best")
         if observer is not None:
@@ -276,7 +279,7 @@ class Trainer:
         reference = self.material.grounding_reference
         return {
             "timesteps": self.config.timesteps,
-            "schedule": {"sigma_max": 2.5, "sigma_min": 0.05, "rho": 5.0},
+            "schedule": asdict(NoiseSchedule()),
             "bands": {"optical": ["blue", "green", "red", "nir"], "radar": ["vv", "vh"]},
             "units": {"optical": "reflectance 0..1", "radar": "backscatter dB"},
             "datasets": self.config.datasets,

@@ -42,6 +42,11 @@ class TrainingConfig(BaseModel):
     start_from: str | None = Field(
         default=None, description="Checkpoint whose weights training starts from."
     )
+    trained_part: Literal["all", "detail"] = Field(
+        default="all",
+        description="What is trained: all, or only what the sampler draws, at half the cost; the "
+        "mean stays that of start_from.",
+    )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
     )

@@ -10,7 +10,7 @@ from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
-from axion_stage3.training.stage2_surrogates import FAULTS
+from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material

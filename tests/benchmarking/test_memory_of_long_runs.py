@@ -11,7 +11,8 @@ import torch
 from axion_stage3.benchmarking.whole_runs import measure_process
 from axion_stage3.benchmarking.workload import load_workload
 from axion_stage3.diffusion.checkpoint import save_checkpoint
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path

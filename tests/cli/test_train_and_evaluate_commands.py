@@ -10,7 +10,8 @@ from cli_workbench import check_document
 from axion_stage3.cli.app import run
 from axion_stage3.config import resolve_config
 from axion_stage3.diffusion.checkpoint import save_checkpoint
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.testing.tile_factories import make_tile, write_pair
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training.training_config import TrainingConfig

@@ -18,7 +18,8 @@ from axion_stage3.diffusion.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.errors import CheckpointError, CheckpointNotFoundError
 
 SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)

@@ -6,19 +6,16 @@ import pytest
 import torch
 
 from axion_stage3.diffusion.detail_gains import N_GAINS, weighted_detail
+from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
     SIGMA_PX,
     detail_bands,
     highpass,
+    local_strength,
     lowpass,
 )
-from axion_stage3.diffusion.network import (
-    GroundingNetwork,
-    NetworkConfig,
-    from_network_space,
-    to_network_space,
-)
+from axion_stage3.diffusion.network import GroundingNetwork, from_network_space, to_network_space
 
 SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
 SIGMAS = (2.0, 0.5, 0.0)
@@ -53,10 +50,11 @@ def test_any_size_keeps_its_shape_and_an_untrained_network_is_the_identity(
     opt_v2, s1 = pair(2, *size)
     encoding = network.encode(opt_v2, s1)
     torch.testing.assert_close(encoding.mean, opt_v2, rtol=0, atol=1e-6)
-    assert encoding.scale.shape == (2, 1, *size)
+    expected = network.expect_detail(encoding)
+    assert expected.spread.shape == expected.strength.shape == (2, 4, *size)
     noise = network.pack(torch.randn(2, 4, *size))
-    residual = network.bind(encoding, SIGMAS)(noise, 2.0)
-    assert network.compose(encoding, residual).shape == opt_v2.shape
+    residual = network.bind(expected, SIGMAS)(noise, 2.0)
+    assert network.compose(expected, residual).shape == opt_v2.shape
 
 
 @torch.no_grad()
@@ -90,9 +88,10 @@ def test_far_from_the_border_a_window_gives_what_the_whole_tile_gives() -> None:
 @torch.no_grad()
 def test_detail_never_moves_colour() -> None:
     network = randomised()
-    encoding = network.encode(*pair(1, 64, 64))
+    expected = network.expect_detail(network.encode(*pair(1, 64, 64)))
+    expected = expected._replace(spread=9 * expected.spread, strength=9 * expected.strength)
     strong = network.pack(3 * torch.randn(1, 4, 64, 64))
-    change = network.compose(encoding, strong) - encoding.mean
+    change = network.compose(expected, strong) - expected.mean
     assert change.abs().mean() > 0.1
     assert lowpass(change).abs().mean() < 0.1 * change.abs().mean()
 
@@ -104,23 +103,55 @@ def test_composing_the_residual_returns_the_detail_it_was_made_from() -> None:
     matrix = torch.eye(4) + 0.2
     network.whitening.copy_(matrix)
     network.unwhitening.copy_(matrix.inverse())
-    encoding = network.encode(opt_v2, s1)
-    truth = encoding.mean + 0.1 * torch.randn(1, 4, 64, 64)
-    residual = network.pack(network.whitened_residual(truth, encoding))
-    expected = encoding.mean + highpass(highpass(truth - encoding.mean))
-    torch.testing.assert_close(network.compose(encoding, residual), expected, rtol=1e-4, atol=1e-5)
+    drawn = 1.2 * 9.0  # as long as that much is missing
+    spread = torch.full((1, 4, 64, 64), 9.0)
+    given = network.expect_detail(network.encode(opt_v2, s1))
+    given = given._replace(spread=spread, strength=1e4 * spread)
+    truth = given.mean + 0.1 * torch.randn(1, 4, 64, 64)
+    residual = network.pack(network.whitened_detail(truth - given.mean) / drawn)
+    expected = given.mean + highpass(highpass(truth - given.mean))
+    torch.testing.assert_close(network.compose(given, residual), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_no_more_detail_is_drawn_than_is_missing() -> None:
+    network = randomised()
+    opt_v2, s1 = pair(1, 64, 64)
+    given = network.expect_detail(network.encode(opt_v2, s1))
+    present = local_strength(network.whitened_detail(given.mean))
+    noise = torch.randn(1, 4, 64, 64)
+
+    def drawn(spread: float, strength: torch.Tensor) -> torch.Tensor:
+        wanted = given._replace(spread=torch.full_like(present, spread), strength=strength)
+        return network.compose(wanted, network.pack(noise)) - given.mean
+
+    assert not drawn(9.0, 0.9 * present).any()  # all that is expected is there
+    # Of twice the strength that is there, three quarters of the power are missing.
+    expected = highpass(
+        torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75 * 2 * present)
+    )
+    torch.testing.assert_close(drawn(99.0, 2 * present), expected, rtol=1e-3, atol=1e-5)
+    assert drawn(0.05, 9 * present).abs().max() < 0.001  # opt_v2 is right: too faint to be drawn
+
+
+@torch.no_grad()
+def test_local_strength_is_a_root_mean_square() -> None:
+    noise = 0.3 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(2))
+    strength = local_strength(noise)
+    assert strength.square().mean().item() == pytest.approx(0.09, rel=0.05)
+    assert strength.std() < 0.05
 
 
 @torch.no_grad()
 def test_the_bound_denoiser_is_the_preconditioned_network() -> None:
     network = randomised()
-    encoding = network.encode(*pair(2, 32, 32))
+    expected_detail = network.expect_detail(network.encode(*pair(2, 32, 32)))
     noisy = network.pack(torch.randn(2, 4, 32, 32))
     sigma = 0.5
     films = network.denoiser.modulation(torch.full((2,), sigma))
-    raw = network.denoiser(noisy / (sigma**2 + 1) ** 0.5, films, encoding.features)
+    raw = network.denoiser(noisy / (sigma**2 + 1) ** 0.5, films, expected_detail.features)
     expected = noisy / (sigma**2 + 1) + raw * sigma / (sigma**2 + 1) ** 0.5
-    torch.testing.assert_close(network.bind(encoding, SIGMAS)(noisy, sigma), expected)
+    torch.testing.assert_close(network.bind(expected_detail, SIGMAS)(noisy, sigma), expected)
 
 
 @torch.no_grad()
@@ -152,11 +183,11 @@ def test_what_the_gate_lets_through_does_not_train_it() -> None:
 
 def test_mean_and_doubt_alone_train_the_encoder() -> None:
     network = randomised()
-    encoding = network.encode(*pair(1, 32, 32))
-    (encoding.scale.sum() + encoding.features.sum()).backward()
+    expected = network.expect_detail(network.encode(*pair(1, 32, 32)))
+    (expected.spread.sum() + expected.strength.sum() + expected.features.sum()).backward()
     assert network.encoder.stem.weight.grad is None
-    assert network.encoder.log_scale.weight.grad is not None
-    assert network.encoder.condition.weight.grad is not None
+    assert network.detail_head.log_strengths.weight.grad is not None
+    assert network.detail_head.condition.weight.grad is not None
 
 
 @torch.no_grad()
@@ -175,8 +206,8 @@ def test_tiles_that_are_no_multiple_of_eight_are_continued_by_reflection() -> No
     network = randomised()
     tiles = pair(1, 20, 29)
     continued = (torch.nn.functional.pad(tile, (0, 3, 0, 4), mode="reflect") for tile in tiles)
-    features = network.encode(*continued).features
-    torch.testing.assert_close(network.encode(*tiles).features, features, rtol=0, atol=1e-5)
+    fine = network.encode(*continued).fine
+    torch.testing.assert_close(network.encode(*tiles).fine, fine, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -227,5 +258,5 @@ def test_the_blur_keeps_constants_and_removes_noise() -> None:
     constant = torch.full((1, 2, 40, 20), 0.7)
     torch.testing.assert_close(lowpass(constant), constant)
     noise = torch.randn(1, 1, 128, 128)
-    # A Gaussian of 4 px keeps a share 1/(4 pi 16) of white noise's variance.
-    assert lowpass(noise).var().item() == pytest.approx(1 / (4 * torch.pi * 16), rel=0.25)
+    # A Gaussian keeps a share 1/(4 pi sigma^2) of white noise's variance.
+    assert lowpass(noise).var().item() == pytest.approx(1 / (4 * torch.pi * SIGMA_PX**2), rel=0.25)

@@ -52,8 +52,8 @@ def test_a_single_level_is_the_highest() -> None:
         {"sigma_max": -1.0},
         {"sigma_min": 0.0},
         {"sigma_min": math.nan},
-        {"sigma_min": 2.5},
-        {"sigma_min": 3.0},
+        {"sigma_min": 3.5},
+        {"sigma_min": 6.0},
         {"rho": 0.0},
         {"rho": 100.5},
         {"rho": -5.0},
@@ -70,5 +70,5 @@ def test_unfit_schedules_are_refused_with_advice(entries: dict[str, float]) -> N
 
 def test_schedules_are_values() -> None:
     """Plans and captured graphs are kept by their schedule."""
-    assert NoiseSchedule() == NoiseSchedule(sigma_max=2.5, sigma_min=0.05, rho=5.0)
-    assert hash(NoiseSchedule()) == hash(NoiseSchedule(2.5, 0.05, 5.0))
+    assert NoiseSchedule() == NoiseSchedule(sigma_max=6.0, sigma_min=0.05, rho=5.0)
+    assert hash(NoiseSchedule()) == hash(NoiseSchedule(6.0, 0.05, 5.0))

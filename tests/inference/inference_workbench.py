@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.runs.journal_lines import decode_line
 from axion_stage3.tiles.npz_writer import write_npz

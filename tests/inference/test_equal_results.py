@@ -66,12 +66,12 @@ def plain(bundled: Checkpoint, tiles: list[LoadedTile]) -> dict[str, Tensor]:
     with torch.no_grad():
         for tile in tiles:
             opt_v2, s1 = torch.tensor(tile.opt_v2)[None], torch.tensor(tile.s1)[None]
-            encoding = network.encode(opt_v2, s1)
+            expected = network.expect_detail(network.encode(opt_v2, s1))
             noise = initial_noise(SEED, tile.name, 0, tile.opt_v2.shape)[None]
-            denoiser = network.bind(encoding, plan.sigmas)
+            denoiser = network.bind(expected, plan.sigmas)
             packed = network.pack(noise).contiguous()
             residual = sample_residual(denoiser, packed, plan, no_step_noise)
-            results[tile.name] = network.compose(encoding, residual)[0]
+            results[tile.name] = network.compose(expected, residual)[0]
     torch.set_num_threads(n_threads)
     return results
 

@@ -6,20 +6,16 @@ import torch
 
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.dataset import TrainingTile
-from axion_stage3.training.stage2_surrogates import (
-    FAULTS,
-    apply_faults,
-    scene_of,
-    training_surrogate,
-)
+from axion_stage3.training.stage2_faults import FAULTS
+from axion_stage3.training.stage2_surrogates import apply_faults, scene_of, training_surrogate
 from axion_stage3.training.surrogate_families import FAMILIES, surrogate_tile
 
 BATCH = 3
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Truth, s1 and generated tiles of a batch, (B, bands, 40, 48)."""
-    tiles = [make_tile(seed, 40, 48) for seed in range(2 * BATCH)]
+    """Truth, s1 and generated tiles of a batch, (B, bands, 44, 52)."""
+    tiles = [make_tile(seed, 44, 52) for seed in range(2 * BATCH)]
     truth = torch.from_numpy(np.stack([tile.truth for tile in tiles[:BATCH]]))
     s1 = torch.from_numpy(np.stack([tile.s1 for tile in tiles[:BATCH]]))
     other = torch.from_numpy(np.stack([tile.truth for tile in tiles[BATCH:]]))

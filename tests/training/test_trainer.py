@@ -113,6 +113,24 @@ def test_training_starts_from_a_checkpoint(
     for network in (second.network, second.average.module):
         for name, value in network.state_dict().items():
             assert torch.equal(value, given[name]), name
+    second.run(Interruption())
+    trained = second.network.state_dict()
+    for part in ("encoder.stem", "encoder.correction", "denoiser.leave"):
+        assert not torch.equal(trained[f"{part}.weight"], given[f"{part}.weight"]), part
+
+
+def test_the_detail_is_trained_alone(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    first = start(config, "first").run(Interruption()).last_path
+    given = load_checkpoint(first).network.state_dict()
+    changes = {"start_from": str(first), "trained_part": "detail", "mean_only_share": 0.0}
+    second = start(config.model_copy(update=changes), "second").run(Interruption())
+    for path in (second.best_path, second.last_path):
+        trained = load_checkpoint(path).network.state_dict()
+        changed = {name for name in trained if not torch.equal(trained[name], given[name])}
+        assert {"detail_head.log_strengths.weight", "denoiser.leave.weight"} <= changed
+        assert all(name.startswith(("detail_head.", "denoiser.")) for name in changed)
 
 
 def test_a_checkpoint_to_start_from_has_to_be_there(

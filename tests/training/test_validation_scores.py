@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from axion_stage3.diffusion.network import Encoding, GroundingNetwork, NetworkConfig
+from axion_stage3.diffusion.encoder import NetworkConfig
+from axion_stage3.diffusion.network import Encoding, GroundingNetwork
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.dataset import TrainingTile
 from axion_stage3.training.surrogate_families import ValidationCase

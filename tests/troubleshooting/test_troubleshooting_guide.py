@@ -35,7 +35,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from axion_stage3.diffusion.checkpoint import save_checkpoint
-    from axion_stage3.diffusion.network import GroundingNetwork, NetworkConfig
+    from axion_stage3.diffusion.encoder import NetworkConfig
+    from axion_stage3.diffusion.network import GroundingNetwork
 
     torch.manual_seed(0)
     sizes = NetworkConfig(
