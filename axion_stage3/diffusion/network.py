@@ -25,8 +25,7 @@ Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), 
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
 Every operation is local: the result at a pixel does not depend on the size of the tile around it,
-so that windows are seamless. The blocks are plain 3x3 convolutions without normalisation layers, in
-channels-last memory order: measured fastest on the CPU (docs/benchmarks.md).
+so that windows are seamless.
 """
 
 from __future__ import annotations

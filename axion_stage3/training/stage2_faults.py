@@ -58,6 +58,22 @@ def _cutoff_px(strength: Tensor, random: torch.Generator) -> Tensor:
     return 1.5 * 2.0 ** uniform(tuple(strength.shape), 0.0, 3.4, random)
 
 
+def _partly_common_field(
+    x: Tensor, correlation: Tensor, share_of_each: float, random: torch.Generator
+) -> Tensor:
+    """A smooth field that all bands have, and one that each has for itself."""
+    batch, bands, height, width = x.shape
+    common = smooth_field((batch, 1, height, width), correlation, random)
+    each = smooth_field((batch, bands, height, width), correlation, random)
+    return common + share_of_each * each
+
+
+def _partly_common_noise(shape: tuple[int, int, int, int], random: torch.Generator) -> Tensor:
+    """White noise of each band, and stronger noise that all bands have."""
+    batch, _, height, width = shape
+    return normal(shape, random) + 1.5 * normal((batch, 1, height, width), random)
+
+
 def invented_detail(
     x: Tensor, scene: SurrogateScene, strength: Tensor, random: torch.Generator
 ) -> Tensor:
@@ -170,9 +186,7 @@ def uneven_cast(
 ) -> Tensor:
     """A colour cast that drifts over the tile."""
     correlation = uniform((x.shape[0],), 8.0, 32.0, random)
-    shared = smooth_field((x.shape[0], 1, *x.shape[2:]), correlation, random)
-    each = smooth_field(tuple(x.shape), correlation, random)  # type: ignore[arg-type]
-    return x + 0.035 * _wide(strength) * (shared + 0.7 * each)
+    return x + 0.035 * _wide(strength) * _partly_common_field(x, correlation, 0.7, random)
 
 
 def tone_curve(
@@ -213,8 +227,7 @@ def patch_seams(
     batch, bands, height, width = x.shape
     patch = 8 if float(uniform((1,), 0.0, 1.0, random)) < 0.5 else 16
     rows, columns = -(-height // patch) + 1, -(-width // patch) + 1
-    offsets = normal((batch, bands, rows, columns), random)
-    offsets = offsets + 1.5 * normal((batch, 1, rows, columns), random)
+    offsets = _partly_common_noise((batch, bands, rows, columns), random)
     tiled = F.interpolate(offsets, scale_factor=float(patch), mode="nearest")
     top, left = (int(v) for v in uniform((2,), 0.0, patch, random))
     return x + 0.015 * _wide(strength) * tiled[..., top : top + height, left : left + width]
@@ -242,9 +255,7 @@ def coloured_noise(
 ) -> Tensor:
     """Noise from fine to blotchy, partly common to the bands."""
     correlation = 0.4 * 2.0 ** uniform((x.shape[0],), 0.0, 4.5, random)
-    shared = smooth_field((x.shape[0], 1, *x.shape[2:]), correlation, random)
-    each = smooth_field(tuple(x.shape), correlation, random)  # type: ignore[arg-type]
-    return x + 0.03 * _wide(strength) * (shared + 0.6 * each)
+    return x + 0.03 * _wide(strength) * _partly_common_field(x, correlation, 0.6, random)
 
 
 def checkerboard(
@@ -256,8 +267,7 @@ def checkerboard(
     """A pattern of 2 or 4 px that repeats: what transposed convolutions leave behind."""
     batch, bands, height, width = x.shape
     period = 2 if float(uniform((1,), 0.0, 1.0, random)) < 0.5 else 4
-    pattern = normal((batch, bands, period, period), random)
-    pattern = pattern + 1.5 * normal((batch, 1, period, period), random)
+    pattern = _partly_common_noise((batch, bands, period, period), random)
     pattern = pattern - pattern.mean(dim=(2, 3), keepdim=True)
     tiled = pattern.repeat(1, 1, -(-height // period), -(-width // period))[..., :height, :width]
     correlation = uniform((batch,), 6.0, 24.0, random)

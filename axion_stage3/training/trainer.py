@@ -256,6 +256,7 @@ class Trainer:
         averaged = self._averaged_network()
         result = validate(averaged, self.material.validation_cases)
         self._log({"step": self.step, "validation": result.as_document()})
+        # Of equal ones the later: where the detail alone is trained, the score never changes.
         if self.best is None or result.score >= self.best.score:
             self.best = result
             self._save_checkpoint("best")

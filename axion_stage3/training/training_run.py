@@ -42,7 +42,7 @@ def train(
     Raises:
         InputError: The split file or a tile is missing or unfit; found before training starts.
         UsageError: ``output_dir`` holds a run with another configuration, or a fault to be left
-            out is not known.
+            out is not known, or the detail is to be trained without a checkpoint to start from.
         CheckpointError: The checkpoint to start from is missing or unfit.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
@@ -54,6 +54,11 @@ def train(
         raise UsageError(
             f"There is no fault {unknown[0]!r} that could be left out.",
             hint=f"left_out_faults may name: {', '.join(FAULTS)}.",
+        )
+    if config.trained_part == "detail" and config.start_from is None:
+        raise UsageError(
+            "Only the detail is to be trained, but there is no mean to draw it on.",
+            hint="Name a checkpoint with start_from, or leave trained_part out.",
         )
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes

@@ -3,7 +3,7 @@
 ``python average_checkpoints.py LATE EARLY OUTPUT --share-of-late 0.8``
 
 Weights from before the learning rate fell are more careful, those from after it bolder; what lies
-between them is better than either (Wortsman et al. 2022).
+between them can be better than either (Wortsman et al. 2022).
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,6 +52,18 @@ def test_most_crops_change_their_shape(crops: Crops) -> None:
     still = crops.truth[..., margin:-margin, margin:-margin]
     assert pair.truth.shape == still.shape
     assert 0.4 < (likeness(pair.truth, still) < 0.9).float().mean() < 1.0
+
+
+def test_about_half_of_the_blunt_draws_are_sharpened(crops: Crops) -> None:
+    generated = gaussian_blur(crops.generated, torch.full((BATCH,), 1.5))
+    blunt = replace(crops, generated=generated)
+    pair = vary(blunt, CROP_PX, random())
+
+    def detail(tiles: torch.Tensor) -> torch.Tensor:
+        return (tiles - gaussian_blur(tiles, torch.ones(BATCH))).square().mean(dim=(1, 2, 3))
+
+    power = detail(pair.generated) / detail(pair.truth.sqrt())
+    assert 0.2 < (power > 0.1).float().mean() < 0.8
 
 
 def test_varied_pairs_stay_reflectance_and_db(crops: Crops) -> None:

@@ -133,6 +133,16 @@ def test_the_detail_is_trained_alone(
         assert all(name.startswith(("detail_head.", "denoiser.")) for name in changed)
 
 
+def test_the_detail_alone_needs_a_mean(
+    data_dir: Path, tmp_path: Path, config: TrainingConfig
+) -> None:
+    config = config.model_copy(update={"trained_part": "detail"})
+    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
+    with pytest.raises(UsageError, match="no mean") as caught:
+        train(config, **folders, output_dir=tmp_path / "out", device="cpu")
+    assert "start_from" in caught.value.hint
+
+
 def test_a_checkpoint_to_start_from_has_to_be_there(
     data_dir: Path, tmp_path: Path, config: TrainingConfig
 ) -> None:
