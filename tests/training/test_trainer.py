@@ -131,6 +131,9 @@ def test_the_detail_is_trained_alone(
         changed = {name for name in trained if not torch.equal(trained[name], given[name])}
         assert {"detail_head.log_strengths.weight", "denoiser.leave.weight"} <= changed
         assert all(name.startswith(("detail_head.", "denoiser.")) for name in changed)
+    # The mean's score never changes: the best is the last, not the first.
+    best, last = (load_checkpoint(p).config["steps"] for p in (second.best_path, second.last_path))
+    assert best == last
 
 
 def test_the_detail_alone_needs_a_mean(
