@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,8 +20,6 @@ from inspection_bench import NAME, Bench
 from axion_stage3.cli.app import run
 from axion_stage3.cli.inspection_pictures import panels_of
 from axion_stage3.inspection.tile_inspection import inspect_tile
-
-RUNS_TO_TIME = 3
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -236,34 +233,19 @@ def test_png_without_a_usable_pixel_is_refused(
     assert not png.exists()
 
 
-def test_answers_in_a_moment_and_without_torch(bench: Bench) -> None:
+def test_answers_without_importing_torch_or_matplotlib(bench: Bench) -> None:
+    """Each would take longer than the whole command; `axion-stage3 benchmark` has the time."""
     bench.run(bench.truth)
     program = (
-        "import sys, time, resource\n"
+        "import sys\n"
         "from axion_stage3.cli.app import run\n"
         f"code = run(['inspect-tile', {NAME!r}, '--output-dir', {str(bench.output_dir)!r}])\n"
-        "heavy = {'torch', 'matplotlib'} & set(sys.modules)\n"
-        "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(usage.ru_utime + usage.ru_stime, heavy, file=sys.stderr)\n"
+        "print(code, {'torch', 'matplotlib'} & set(sys.modules), file=sys.stderr)\n"
     )
-    # Not under the measurement of coverage, which takes as long as the command itself.
-    environment = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
-    seconds, wall = [], []
-    for _ in range(RUNS_TO_TIME):
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        wall.append(time.perf_counter() - started)
-        cpu, heavy = done.stderr.split(maxsplit=1)
-        assert heavy.strip() == "set()"
-        seconds.append(float(cpu))
-    # Processor time, since other programs on the machine are not the command's fault.
-    assert min(seconds) < 0.6, (seconds, wall)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "0 set()"
 
 
 @pytest.mark.parametrize(
