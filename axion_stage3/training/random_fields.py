@@ -19,8 +19,12 @@ def gaussian_blur(tiles: Tensor, sigma_px: Tensor) -> Tensor:
         tiles: (B, C, H, W).
         sigma_px: (B,), standard deviations in pixels; 0 leaves the sample as it is.
     """
-    rows, columns = (_blur_matrices(size, sigma_px) for size in tiles.shape[-2:])
-    return rows[:, None] @ tiles @ columns[:, None].mT
+    return gaussian_blur_of_columns(gaussian_blur_of_columns(tiles, sigma_px).mT, sigma_px).mT
+
+
+def gaussian_blur_of_columns(tiles: Tensor, sigma_px: Tensor) -> Tensor:
+    """As :func:`gaussian_blur`, but along the columns alone."""
+    return _blur_matrices(tiles.shape[-2], sigma_px)[:, None] @ tiles
 
 
 def _blur_matrices(length: int, sigma_px: Tensor) -> Tensor:

@@ -15,13 +15,8 @@ from torch import Tensor
 
 from axion_stage3.diffusion.network import from_network_space, to_network_space
 from axion_stage3.training.random_fields import uniform
-from axion_stage3.training.stage2_faults import (
-    FAULTS,
-    TRACEABLE_FAULTS,
-    UNTRACEABLE_FAULTS,
-    Fault,
-    SurrogateScene,
-)
+from axion_stage3.training.stage2_faults import FAULTS, TRACEABLE_FAULTS, UNTRACEABLE_FAULTS
+from axion_stage3.training.surrogate_scene import Fault, SurrogateScene
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def training_surrogate(
     is_untouched = uniform(batch, 0.0, 1.0, random) < share_untouched * (1 - emphasis)
     severity = torch.where(is_untouched, 0.0, severity)
     # From a single fault, whose mark can be learned, to many at once.
-    switch_on = uniform(batch, 0.05 + 0.2 * emphasis, 0.35 + 0.2 * emphasis, random)
+    switch_on = uniform(batch, 0.04 + 0.16 * emphasis, 0.28 + 0.16 * emphasis, random)
     strengths = {}
     for name in FAULTS:
         is_on = uniform(batch, 0.0, 1.0, random) < switch_on

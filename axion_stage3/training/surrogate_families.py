@@ -25,8 +25,9 @@ from axion_stage3.training.random_fields import (
     smooth_field,
     uniform,
 )
-from axion_stage3.training.stage2_faults import FAULTS, UNTRACEABLE_FAULTS, SurrogateScene
+from axion_stage3.training.stage2_faults import FAULTS, UNTRACEABLE_FAULTS
 from axion_stage3.training.stage2_surrogates import apply_faults
+from axion_stage3.training.surrogate_scene import SurrogateScene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,16 @@ _MOST_PATCHES: Final = 4000
 _CAST: Final = 0.5
 """Casts of colour at half strength: Stage 2 is right in the low frequencies, or nearly so."""
 
-_FAULTS_OF_MANY: Final = tuple(f for f in FAULTS if f not in ("checkerboard", "quantised_blocks"))
+_LATER_FAULTS: Final = (
+    "checkerboard",
+    "quantised_blocks",
+    "uneven_detail",
+    "displaced_detail",
+    "common_detail",
+    "directional_blur",
+    "stripes",
+)
+_FAULTS_OF_MANY: Final = tuple(fault for fault in FAULTS if fault not in _LATER_FAULTS)
 """What the families of many faults draw from: later faults would move all figures before them."""
 
 
