@@ -1,0 +1,58 @@
+"""What the losses teach on one batch: how strong detail is, and how much of it is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.highpass import local_strength
+from axion_stage3.diffusion.network import GroundingNetwork
+from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.training.losses import TrainingBatch, grounding_losses
+
+N_STEPS = 160
+
+
+@pytest.fixture(scope="module")
+def batch() -> TrainingBatch:
+    """Two tiles whose left half is spoiled by noise in opt_v2."""
+    tiles = [make_tile(seed, 48) for seed in (1, 2)]
+    truth = torch.from_numpy(np.stack([tile.truth for tile in tiles]))
+    s1 = torch.from_numpy(np.stack([tile.s1 for tile in tiles]))
+    noise = 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(3))
+    noise[..., truth.shape[-1] // 2 :] *= 0.2
+    return TrainingBatch(truth, truth, (truth + noise).clamp_min(0.0), s1)
+
+
+@pytest.fixture(scope="module")
+def network(batch: TrainingBatch) -> GroundingNetwork:
+    torch.manual_seed(4)
+    network = GroundingNetwork().train()
+    network.freeze_mean()  # opt_v2 itself: what the mean lacks is then known
+    network.whitening.mul_(40.0)  # detail of about unit size
+    optimizer = torch.optim.Adam(network.detail_head.parameters(), lr=2e-3)
+    for _ in range(N_STEPS):
+        optimizer.zero_grad()
+        grounding_losses(network, batch, random=None).total.backward()
+        optimizer.step()
+    return network.eval()
+
+
+def halves(values: Tensor) -> tuple[float, float]:
+    """Mean of the left and of the right half, away from their border."""
+    middle = values.shape[-1] // 2
+    return float(values[..., : middle - 6].mean()), float(values[..., middle + 6 :].mean())
+
+
+def test_what_is_expected_is_what_there_is(network: GroundingNetwork, batch: TrainingBatch) -> None:
+    with torch.no_grad():
+        expected = network.expect_detail(network.encode(batch.opt_v2, batch.s1))
+        spread = local_strength(network.whitened_detail(batch.truth - expected.mean))
+        strength = local_strength(network.whitened_detail(batch.truth))
+    # The loss of the spread is one of logarithms, that of the strength is not.
+    logs = halves(spread.log())
+    assert logs[0] > logs[1] + 1.0
+    assert halves(expected.spread.log()) == pytest.approx(logs, abs=0.4)
+    assert halves(expected.strength) == pytest.approx(halves(strength), rel=0.3)
