@@ -184,6 +184,17 @@ def detail_gain(
     return x + gain * gaussian_highpass(x, cutoff)
 
 
+def over_sharpening(
+    x: Tensor,
+    scene: SurrogateScene,  # noqa: ARG001
+    strength: Tensor,
+    random: torch.Generator,
+) -> Tensor:
+    """True detail up to 3.5 times as strong, with the halos that come of it."""
+    gain = strength * uniform(tuple(strength.shape), 0.3, 2.5, random)
+    return x + wide(gain) * gaussian_highpass(x, uniform((x.shape[0],), 0.6, 3.0, random))
+
+
 def uneven_detail(
     x: Tensor,
     scene: SurrogateScene,  # noqa: ARG001
@@ -259,6 +270,7 @@ TRACEABLE_FAULTS: Final[dict[str, Fault]] = {
         coloured_noise,
         checkerboard,
         quantised_blocks,
+        over_sharpening,
         uneven_detail,
         displaced_detail,
         common_detail,

@@ -45,6 +45,7 @@ _CAST: Final = 0.5
 _LATER_FAULTS: Final = (
     "checkerboard",
     "quantised_blocks",
+    "over_sharpening",
     "uneven_detail",
     "displaced_detail",
     "common_detail",
