@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from axion_stage3.config import resolve_config
-from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.diffusion.checkpoint import (
+    BUNDLED_CHECKPOINT,
+    load_checkpoint,
+    save_checkpoint,
+)
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import load_optical
 from axion_stage3.training.dataset import read_split_file
@@ -126,12 +130,65 @@ def test_the_tiles_here_are_those_that_their_script_makes(
 
 
 @pytest.mark.parametrize(
-    "name", ["quick.toml", "reference.toml", "reference_second.toml", "reference_third.toml"]
+    "name",
+    [
+        "quick.toml",
+        "reference_first.toml",
+        "reference_second.toml",
+        "reference_third.toml",
+        "reference_fourth.toml",
+    ],
 )
 def test_the_training_configurations_can_work(name: str) -> None:
     resolved = resolve_config(TrainingConfig, {}, config_file=EXAMPLES / "training" / name)
 
     assert resolved.config != TrainingConfig()
+
+
+RECORD_OF_TRAINING = """#!{python}
+import shutil, sys, tomllib
+from pathlib import Path
+
+options = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
+config = tomllib.loads(Path(options["--config"]).read_text())
+output_dir = Path(options["--output-dir"])
+start_from = config.get("start_from")
+assert Path(options["--split-file"]).is_file()
+with open("parts.txt", "a") as stream:
+    print(output_dir, start_from, start_from is None or Path(start_from).is_file(), file=stream)
+output_dir.mkdir(parents=True, exist_ok=True)
+for name in ("best", "last", "generators-1"):
+    shutil.copy({checkpoint!r}, output_dir / f"{{name}}.safetensors")
+"""
+
+
+def test_train_reference(tmp_path: Path) -> None:
+    """Every part begins with a checkpoint that an earlier one left; what trains is a stand-in."""
+    stand_in = tmp_path / "bin" / "axion-stage3"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        RECORD_OF_TRAINING.format(python=sys.executable, checkpoint=str(BUNDLED_CHECKPOINT))
+    )
+    stand_in.chmod(0o755)
+    python_dir = Path(sys.executable).parent
+    script = EXAMPLES / "training" / "train_reference.sh"
+    done = subprocess.run(
+        ["bash", str(script), "data"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{stand_in.parent}:{python_dir}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "parts.txt").read_text().splitlines() == [
+        "training/first None True",
+        "training/second training/first/best.safetensors True",
+        "training/second training/first/best.safetensors True",
+        "training/third training/second/average.safetensors True",
+        "training/fourth training/third/last.safetensors True",
+        "training/fourth training/third/last.safetensors True",
+    ]
 
 
 def test_average_checkpoints(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ _LOG_STRENGTH_RANGE = (-5.0, 2.0)
 _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
 _LEAST_VISIBLE = 0.6
-_RMS_OVER_GEOMETRIC = 1.2
+_RMS_OVER_GEOMETRIC = 1.25
 """The spread is learned as a geometric mean, what is drawn is to have the right power."""
 _FEATURE_LIMIT = 6.0
 """Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""

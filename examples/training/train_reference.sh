@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Train the bundled reference checkpoint: four parts, about four hours and a quarter of one core.
+#   bash examples/training/train_reference.sh DATA
+# DATA holds s1/ and s2_truth/. The result is training/fourth/average.safetensors. Stopped, the same command goes on.
+set -euo pipefail
+data="$1"
+here="$(dirname "$0")"
+
+train() { # PART [COMMAND that runs it]
+  local part="$1"
+  shift
+  if [ "$part" != first ]; then # the generators of surrogates are the same in all parts
+    mkdir -p "training/$part"
+    cp training/first/generators-*.safetensors "training/$part/"
+  fi
+  "$@" axion-stage3 train --data-dir "$data" --split-file "$here/reference_split.csv" \
+    --config "$here/reference_$part.toml" --output-dir "training/$part"
+}
+
+# The average of a part's end with what there was after about a fifth of it harms nearly right tiles less than its end.
+train_and_average() { # PART SHARE_OF_ITS_END
+  local folder="training/$1"
+  if [ ! -e "$folder/early.safetensors" ]; then
+    train "$1" timeout --foreground --signal=INT 17m || [ $? -eq 124 ]
+    cp "$folder/last.safetensors" "$folder/early.safetensors"
+  fi
+  train "$1"
+  python "$here/average_checkpoints.py" "$folder/last.safetensors" "$folder/early.safetensors" \
+    "$folder/average.safetensors" --share-of-late "$2"
+}
+
+train first
+train_and_average second 0.8
+train third
+train_and_average fourth 0.75
