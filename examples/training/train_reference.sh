@@ -3,7 +3,7 @@
 #   bash examples/training/train_reference.sh DATA
 # DATA holds s1/ and s2_truth/. The result is training/fourth/average.safetensors. Stopped, the same command goes on.
 set -euo pipefail
-data="$1"
+data="${1:?name the folder of the data: train_reference.sh DATA}"
 here="$(dirname "$0")"
 
 train() { # PART [COMMAND that runs it]
