@@ -199,6 +199,15 @@ class InferenceConfig(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _draws_differ(self) -> InferenceConfig:
+        if self.samples > 1 and self.timesteps == 1:
+            raise ValueError(
+                f"{self.samples} samples at timesteps 1 are all the same, the mean; "
+                "their spread takes timesteps of 2 or more"
+            )
+        return self
+
     def failure_limit(self, n_tiles: int) -> int | None:
         """How many of ``n_tiles`` may fail; one more stops the run. None: all of them."""
         if self.max_failures is None:
@@ -338,10 +347,10 @@ def _problems(
         elif details["type"] == "missing":
             problems[name] = f"{option_name(name)} is missing"
         elif details["type"] == "extra_forbidden":
-            nearest = get_close_matches(name, model.model_fields, n=1)
-            advice = f"did you mean {nearest[0]}?" if nearest else "the option table has them all"
             source = sources.get(name, "the configuration")
-            problems[name] = f"unknown entry {name!r} in {source} ({advice})"
+            if source == option_name(name):  # the command line knows its options: from Python
+                source = "the arguments"
+            problems[name] = f"unknown entry {name!r} in {source} ({_advice(name, model)})"
         elif name in problems:  # the other alternative of a union
             problems[name] += f", or {_lower_first(reason)}"
         else:
@@ -351,6 +360,14 @@ def _problems(
             where = source if source in names else f"{name} in {source}"
             problems[name] = f"{where} is {_shown(details['input'])}: {_lower_first(reason)}"
     return list(problems.values())
+
+
+def _advice(unknown: str, model: type[BaseModel]) -> str:
+    # An entry is named as its option is, with one exception that also has a --no- form.
+    by_option = {option_name(entry)[2:].replace("-", "_"): entry for entry in model.model_fields}
+    meant = by_option.get(unknown.removeprefix("no_"))
+    nearest = [meant] if meant else get_close_matches(unknown, model.model_fields, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else "the option table has them all"
 
 
 def _shown(value: object) -> str:

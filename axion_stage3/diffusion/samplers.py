@@ -7,7 +7,8 @@ Every step from noise level t down to u moves towards an estimate of the clean r
 and the samplers differ in x0_hat. D is the denoiser's answer at t:
 
     Euler      x0_hat = D
-    Heun       x0_hat = D + (D_ahead - D) / (2 r)         D_ahead: answer at u, after an Euler step
+    Heun       x0_hat = D + (D_ahead - D) / (2 r)         D_ahead: answer at u, after an Euler step;
+                                                          r at least 0.1 here
     2M         x0_hat = D + (D - D_before) h / (2 h')     h, h': this and the last step in ln(sigma)
     ancestral  x0_hat = D, but r = u²/t², and fresh noise restores the level u
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 SamplerName: TypeAlias = Literal["2m", "euler", "heun", "ancestral"]
 SAMPLER_NAMES: Final[tuple[str, ...]] = get_args(SamplerName)
+_LEAST_HEUN_RATIO: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,9 @@ def heun(
 ) -> Tensor:
     """Integrate in second-order steps of two calls; the step to 0 is an Euler step of one.
 
-    Karras et al. 2022, Algorithm 1 without churn: S_churn = 0.
+    Karras et al. 2022, Algorithm 1 without churn: S_churn = 0. In steps wider than tenfold, which
+    are those of a few calls, the correction is held to that of a tenfold one: it would multiply
+    what the denoiser's second answer is wrong by.
 
     Args:
         denoiser: Asked at each level above zero, twice at inner ones.
@@ -154,7 +158,7 @@ def heun(
         estimate = denoiser(noisy, sigma)
         if sigma_next > 0 and not (begins_with_euler and step == 0):
             ahead = denoiser(_move(noisy, estimate, ratio), sigma_next)
-            estimate = torch.lerp(estimate, ahead, 0.5 / ratio)
+            estimate = torch.lerp(estimate, ahead, 0.5 / max(ratio, _LEAST_HEUN_RATIO))
         noisy = _move(noisy, estimate, ratio)
     return noisy
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
 from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling
 from axion_stage3.diffusion.tile_noise import batch_initial_noise, batch_step_noise
-from axion_stage3.errors import TilePixelsError, TileShapeError, UsageError
+from axion_stage3.errors import TilePixelsError, TileShapeError, TileUnitsError, UsageError
 from axion_stage3.inference.device_sampler import DeviceSampler, SamplingJob
 from axion_stage3.inference.device_statistics import measure_batch
 from axion_stage3.inference.devices import Precision, resolve_device, resolve_precision
@@ -22,6 +22,7 @@ from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.windows import predict_in_windows
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.tiles.bands import MIN_TILE_PX, OPTICAL_BANDS, RADAR_BANDS
+from axion_stage3.tiles.units import check_backscatter_db, check_reflectance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -325,6 +326,7 @@ def ground(
     Raises:
         TileShapeError: The arrays are no batch of pairs.
         TilePixelsError: A value is NaN or infinite.
+        TileUnitsError: A tile looks like digital numbers, linear backscatter or normalised values.
         UsageError: Unknown device or sampler, or fewer than one timestep.
         CheckpointError: The checkpoint is missing or unfit.
         ResourceError: There is no such device.
@@ -335,9 +337,8 @@ def ground(
     _check_names(names, len(optical))
     for key, tiles in {"opt_v2": optical, "s1": radar}.items():
         if not bool(torch.isfinite(tiles).all()):
-            raise TilePixelsError(
-                f"{key} has NaN or infinite values.", hint="Fill or leave out the tiles concerned."
-            )
+            raise TilePixelsError(f"{key} has NaN or infinite values.", hint="Fill or drop them.")
+    _check_units(optical, radar, names)
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
     predictor = Predictor(checkpoint, device)
@@ -362,6 +363,16 @@ def _as_float32(tiles: Array) -> Tensor:
         return tiles.detach().to("cpu", torch.float32)
     # A copy: the array of a caller may be read-only, which torch does not know.
     return torch.tensor(np.asarray(tiles, dtype=np.float32))
+
+
+def _check_units(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
+    for name, optical, radar in zip(names, opt_v2.cpu().numpy(), s1.cpu().numpy(), strict=True):
+        try:
+            check_reflectance(optical)
+            check_backscatter_db(radar)
+        except TileUnitsError as error:
+            error.tile_name = name
+            raise
 
 
 def _check_shapes(opt_v2: Tensor, s1: Tensor) -> None:

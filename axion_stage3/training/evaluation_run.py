@@ -94,6 +94,11 @@ class GroundingOptions:
                 f"--samples is {self.samples}; it must be at least 1.",
                 hint="Give a number from 2 on to judge the spread of the draws.",
             )
+        if self.samples > 1 and self.timesteps == 1:
+            raise UsageError(
+                f"{self.samples} samples at --timesteps 1 are all the same, the mean.",
+                hint="Give --timesteps 2 or more, or leave --samples out.",
+            )
 
 
 def evaluate_folders(

@@ -20,7 +20,7 @@ from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
-from axion_stage3.training.training_state import load_state, save_state
+from axion_stage3.training.training_state import STATE_NAME, load_state, save_state
 from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best: ValidationResult | None = None
-        load_state(self, output_dir / "state.pt")
+        load_state(self, output_dir / STATE_NAME)
 
     @property
     def progress(self) -> float:
@@ -192,7 +192,7 @@ class Trainer:
     def save(self) -> None:
         """Write the last checkpoint and the state from which training resumes bit for bit."""
         self._save_checkpoint("last")
-        save_state(self, self.output_dir / "state.pt")
+        save_state(self, self.output_dir / STATE_NAME)
 
     def _train_step(self) -> dict[str, float]:
         progress = self.progress

@@ -14,6 +14,7 @@ from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
+from axion_stage3.training.training_state import STATE_NAME, read_state
 
 if TYPE_CHECKING:
     from axion_stage3.paths import AnyPath
@@ -63,6 +64,7 @@ def train(
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes
     target = resolve_device(device)
+    read_state(output_dir / STATE_NAME, config, target)  # refuses another configuration, likewise
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

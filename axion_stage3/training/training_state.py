@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.training.trainer import Trainer
+    from axion_stage3.training.training_config import TrainingConfig
 
-_MAY_CHANGE = frozenset({"max_steps", "max_minutes"})
+STATE_NAME: Final = "state.pt"
+_MAY_CHANGE: Final = frozenset({"max_steps", "max_minutes"})
 
 
 def save_state(trainer: Trainer, path: Path) -> None:
@@ -38,16 +40,16 @@ def save_state(trainer: Trainer, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_state(trainer: Trainer, path: Path) -> None:
-    """Bring a trainer to the state in a file; leaves it as it is where there is no file.
+def read_state(path: Path, config: TrainingConfig, device: torch.device) -> dict[str, Any] | None:
+    """Read the state in a file; None where there is no file.
 
     Raises:
         UsageError: The state was written with another configuration (its length may differ).
     """
     if not path.is_file():
-        return
-    state: dict[str, Any] = torch.load(path, map_location=trainer.device, weights_only=True)
-    current = trainer.config.model_dump(mode="json")
+        return None
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    current = config.model_dump(mode="json")
     changed = sorted(
         key
         for key in current.keys() | state["config"].keys()
@@ -59,6 +61,18 @@ def load_state(trainer: Trainer, path: Path) -> None:
             hint="Give another --output-dir, or the configuration the run was started with.",
             path=path.parent,
         )
+    return state
+
+
+def load_state(trainer: Trainer, path: Path) -> None:
+    """Bring a trainer to the state in a file; leaves it as it is where there is no file.
+
+    Raises:
+        UsageError: As for :func:`read_state`.
+    """
+    state = read_state(path, trainer.config, trainer.device)
+    if state is None:
+        return
     trainer.network.load_state_dict(state["network"])
     trainer.average.load_state_dict(state["average"])
     trainer.optimizer.load_state_dict(state["optimizer"])

@@ -139,6 +139,8 @@ def test_other_variables_of_the_environment_are_left_alone() -> None:
         ({"opt_scale": float("nan")}, ["--opt-scale is nan"]),
         ({"seed": -1}, ["--seed is -1"]),
         ({"samples": 0}, ["--samples is 0"]),
+        ({"samples": 3, "timesteps": 1}, ["3 samples at timesteps 1", "2 or more"]),
+        ({"nonsense": 3}, ["unknown entry 'nonsense' in the arguments"]),
         ({"max_failures": "150%"}, ["--max-failures is '150%'", "5%"]),
         ({"shard": "4/3"}, ["--shard is '4/3'", "such as 3/16"]),
         ({"workers": "0"}, ["--workers is '0'", "'auto'"]),
@@ -165,7 +167,7 @@ def test_what_cannot_work_is_refused_by_name(given: dict[str, object], words: li
 
 def test_a_source_is_named_with_its_fault(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
-    file.write_text('timesteps = "few"\nbatchsize = 4\nzzz = 1\n')
+    file.write_text('timesteps = "few"\nbatchsize = 4\nzzz = 1\nno_stats = true\n')
 
     with pytest.raises(UsageError) as caught:
         resolve(dict(FOLDERS), config_file=file, environ={"AXION_STAGE3_SEED": "x"})
@@ -174,6 +176,7 @@ def test_a_source_is_named_with_its_fault(tmp_path: Path) -> None:
     assert f"timesteps in {file} is 'few'" in message
     assert "did you mean batch_size?" in message
     assert "unknown entry 'zzz'" in message
+    assert "did you mean statistics?" in message
     assert "AXION_STAGE3_SEED is 'x'" in message
 
 

@@ -146,6 +146,8 @@ def test_the_number_of_draws_must_make_sense(
     folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
     assert run(["evaluate", *folders, "--samples", "0"]) == 2
     assert "--samples is 0" in capsys.readouterr().err
+    assert run(["evaluate", *folders, "--samples", "2", "--timesteps", "1"]) == 2
+    assert "all the same" in capsys.readouterr().err
 
 
 def test_draws_are_judged_in_the_table(

@@ -59,13 +59,17 @@ def euler_gain(std: float, sigmas: Sequence[float]) -> float:
 
 
 def heun_gain(std: float, sigmas: Sequence[float], n_euler_first: int) -> float:
-    """Trapezium rule on dx/dsigma = sigma / (std² + sigma²) x; Euler first if asked, and last."""
+    """Trapezium rule on dx/dsigma = sigma / (std² + sigma²) x; Euler first if asked, and last.
+
+    In steps wider than tenfold only so much of the rule's correction as a tenfold one has.
+    """
     gain = 1.0
     for step, (t, u) in enumerate(pairwise(sigmas)):
         slope, slope_next = t / (std**2 + t**2), u / (std**2 + u**2)
         ahead = 1 + (u - t) * slope
         is_euler = u == 0 or step < n_euler_first
-        gain *= ahead if is_euler else 1 + (u - t) * (slope + slope_next * ahead) / 2
+        correction = 0.0 if is_euler else (u - t) * (slope_next * ahead - slope) / 2
+        gain *= ahead + min(1.0, 10 * u / t) * correction
     return gain
 
 
@@ -113,6 +117,17 @@ def test_gaussian_mean_and_variance(name: str, n_calls: int, mean: float, std: f
     # Sampling begins around 0, not around the mean, so that a share `gain` of it is missing.
     assert drawn_mean == pytest.approx(mean * (1 - gain), abs=1e-9)
     assert drawn_variance == pytest.approx(variance, abs=1e-9)
+
+
+def test_few_calls_of_heun_do_not_multiply_what_the_denoiser_is_wrong_by() -> None:
+    """Three calls go from 6 to 0.05 in one step, where an error of an answer counted 60 times."""
+
+    class Wrong:
+        def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
+            return noisy * shrink(1.0, sigma) + (0.01 if sigma < 0.1 else 0.0)
+
+    noise, plan = torch.zeros(1, dtype=torch.float64), plan_sampling("heun", 3, SCHEDULE)
+    assert sample_residual(Wrong(), noise, plan, no_noise).abs().item() < 0.07
 
 
 @pytest.mark.parametrize("name", SAMPLER_NAMES)

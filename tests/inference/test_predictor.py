@@ -8,7 +8,13 @@ import torch
 from inference_workbench import tile_arrays
 
 from axion_stage3.diffusion.samplers import SAMPLER_NAMES
-from axion_stage3.errors import ResourceError, TilePixelsError, TileShapeError, UsageError
+from axion_stage3.errors import (
+    ResourceError,
+    TilePixelsError,
+    TileShapeError,
+    TileUnitsError,
+    UsageError,
+)
 from axion_stage3.inference.predictor import Predictor, ground
 
 if TYPE_CHECKING:
@@ -233,6 +239,15 @@ def test_ground_refuses_values_that_are_not_finite(checkpoint: Checkpoint) -> No
     s1[0, 1, 3, 3] = np.inf
     with pytest.raises(TilePixelsError, match="s1 has NaN or infinite"):
         ground(opt_v2, s1, checkpoint=checkpoint)
+
+
+def test_ground_refuses_other_units_and_names_the_tile(checkpoint: Checkpoint) -> None:
+    opt_v2, s1, names = tile_arrays(2, 16)
+    with pytest.raises(TileUnitsError, match="digital numbers") as caught:
+        ground(np.stack([opt_v2[0], 1e4 * opt_v2[1]]), s1, checkpoint=checkpoint, names=names)
+    assert caught.value.tile_name == names[1]
+    with pytest.raises(TileUnitsError, match="linear backscatter"):
+        ground(opt_v2, 10 ** (s1 / 10), checkpoint=checkpoint)
 
 
 def test_unusable_arguments_are_refused(predictor: Predictor, checkpoint: Checkpoint) -> None:

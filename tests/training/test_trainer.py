@@ -274,6 +274,10 @@ def test_a_refused_configuration_leaves_that_of_the_run_alone(
     train(short, **folders)
     with pytest.raises(UsageError, match="learning_rate"):
         train(short.model_copy(update={"learning_rate": 1e-4}), **folders)
+    generators = list(tmp_path.glob("generators-*"))
+    with pytest.raises(UsageError, match="generator_steps"):
+        train(short.model_copy(update={"generator_steps": 3}), **folders)
+    assert list(tmp_path.glob("generators-*")) == generators  # said before any was trained
     stored = json.loads((tmp_path / "training_config.json").read_text())
     assert TrainingConfig.model_validate(stored) == short
 
