@@ -14,6 +14,7 @@ USED_BY_NAME = [
     "forward",  # torch
     "render",  # rich
     "_*_are_apart",  # validators of pydantic
+    "_draws_differ",
     "_has_*",
     "*Engine",  # chosen by the name of their module
     "read_npz",  # the short way for scripts and tests

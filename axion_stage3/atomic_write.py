@@ -100,6 +100,11 @@ def write_bytes(
     return n_written
 
 
+def real_path(path: Path) -> Path:
+    """The file that a path named by the user leads to, for ``write_bytes`` to replace."""
+    return Path(os.path.realpath(path))  # unlike Path.resolve it never raises, not even on loops
+
+
 def write_json(path: Location, document: Any, *, syncs_folder: bool = True) -> int:
     """Write a JSON document atomically: UTF-8, indented by two, newline at the end.
 

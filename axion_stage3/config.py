@@ -63,9 +63,9 @@ MaxFailures = Annotated[
 
 
 def _check_shard(value: str) -> str:
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", value)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError("give K/N with K from 1 to N, such as 3/16")
+        raise ValueError("give K/N with K from 1 to N, such as 3/16, and N at most 99999")
     return value
 
 
@@ -341,7 +341,7 @@ def _problems(
     problems: dict[str, str] = {}
     for details in errors:
         name = str(details["loc"][0]) if details["loc"] else ""
-        reason = details["msg"].removeprefix("Value error, ")
+        reason = details["msg"].removeprefix("Value error, ").removesuffix(".")
         if not name:
             problems[name] = reason
         elif details["type"] == "missing":

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from axion_stage3.errors import UsageError
-from axion_stage3.storage.locations import ObjectUrl, parse_location, require_local
+from axion_stage3.storage.locations import ObjectUrl, lies_in, parse_location, require_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +71,4 @@ CleanPath = Annotated[
 
 def overlap(one: Path | ObjectUrl, other: Path | ObjectUrl) -> bool:
     """Whether one of two folders lies in the other, or is the other."""
-    if isinstance(one, ObjectUrl) and isinstance(other, ObjectUrl):
-        return one.is_relative_to(other) or other.is_relative_to(one)
-    if isinstance(one, ObjectUrl) or isinstance(other, ObjectUrl):
-        return False
-    one, other = one.resolve(), other.resolve()
-    return one.is_relative_to(other) or other.is_relative_to(one)
+    return lies_in(one, other) or lies_in(other, one)

@@ -137,6 +137,8 @@ def test_the_tiles_here_are_those_that_their_script_makes(
         "reference_second.toml",
         "reference_third.toml",
         "reference_fourth.toml",
+        "reference_fifth.toml",
+        "reference_sixth.toml",
     ],
 )
 def test_the_training_configurations_can_work(name: str) -> None:
@@ -181,6 +183,7 @@ def test_train_reference(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "training" / "sixth" / "last.safetensors").is_file()
     assert (tmp_path / "parts.txt").read_text().splitlines() == [
         "training/first None True",
         "training/second training/first/best.safetensors True",
@@ -188,6 +191,9 @@ def test_train_reference(tmp_path: Path) -> None:
         "training/third training/second/average.safetensors True",
         "training/fourth training/third/last.safetensors True",
         "training/fourth training/third/last.safetensors True",
+        "training/fifth training/fourth/average.safetensors True",
+        "training/fifth training/fourth/average.safetensors True",
+        "training/sixth training/fifth/average.safetensors True",
     ]
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from axion_stage3 import __version__
-from axion_stage3.cli.guard import guarded, is_debugging
+from axion_stage3.cli.guard import guarded, is_debugging, report_failure
 from axion_stage3.cli.output import Output
+from axion_stage3.cli.standard_streams import open_closed_streams, stdout_failure
 from axion_stage3.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def run(arguments: Sequence[str]) -> int:
         The exit code.
     """
     is_json = _has_json_log(arguments)
+    log_format: Final = "json" if is_json else "text"
     try:
         end = build_app()(
             args=list(arguments), prog_name="axion-stage3", standalone_mode=not is_json
@@ -99,11 +101,14 @@ def run(arguments: Sequence[str]) -> int:
             code=UsageError.code,
         )
         return UsageError.exit_code
+    except OSError as error:  # of --help and --version; commands are guarded
+        return report_failure(stdout_failure(error), Output(log_format=log_format))
     return end if isinstance(end, int) else int(end is not None)
 
 
 def main() -> None:
     """Run the program with the command line of the process, and end the process."""
+    open_closed_streams()
     if not sys.warnoptions and not is_debugging():
         # Warnings are for developers; what a user must know is said by a message of the program.
         warnings.simplefilter("ignore")

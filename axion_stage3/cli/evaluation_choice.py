@@ -55,7 +55,9 @@ def evaluate_given(given: Mapping[str, Any], progress: Progress) -> Evaluation:
         )
     _refuse(given, _OF_SCENES, "goes with held-out scenes (--data-dir and --split-file)")
     if given["opt_final_dir"] is not None:
-        _refuse(given, _ON_THE_FLY, "is for running the checkpoint, not for --opt-final-dir")
+        # With radar the checkpoint is used all the same: it says how far true pairs agree.
+        unused = _ON_THE_FLY if given["s1_dir"] is not None else ("checkpoint", *_ON_THE_FLY)
+        _refuse(given, unused, "is for running the checkpoint, not for --opt-final-dir")
     if given["truth_dir"] is None and given["opt_v2_dir"] is None:
         raise UsageError(
             "There is nothing to evaluate.",

@@ -6,7 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
-from axion_stage3.atomic_write import write_bytes
+from axion_stage3.atomic_write import real_path, write_bytes
+from axion_stage3.cli.text_layout import indented
 from axion_stage3.exporting.statistics_files import require_pyarrow
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SHOWN: Final = {
     "hf_power_ratio": "Detail power",
     "grounding": "Grounding",
 }
+_MAX_LISTED: Final = 20
 _GAUSSIAN_SHARES: Final = {1: 0.683, 2: 0.954, 3: 0.997}
 _HEADING: Final = (
     f"  {'':<14}{'opt_v2':>9}{'opt_final':>11}{'change':>10}{'95 % interval':>20}{'better':>9}"
@@ -32,6 +34,19 @@ _HEADING: Final = (
 def evaluation_table(evaluation: Evaluation) -> str:
     """Return a block per family: means over groups, change, interval, share improved."""
     return "\n\n".join(_family_block(family) for family in evaluation.families)
+
+
+def left_out_lines(evaluation: Evaluation) -> list[str]:
+    """The warning with the tiles that could not be evaluated, and why."""
+    n_tiles = len(evaluation.left_out)
+    if not n_tiles:
+        return []
+    lines = [f"⚠ Warning: {n_tiles} {'tile' if n_tiles == 1 else 'tiles'} left out:"]
+    for tile in evaluation.left_out[:_MAX_LISTED]:
+        lines += [f"  - {tile.tile}", *indented(tile.reason, 6)]
+    if n_tiles > _MAX_LISTED:
+        lines.append(f"  ... and {n_tiles - _MAX_LISTED} more")
+    return lines
 
 
 def write_csv(evaluation: Evaluation, path: Path) -> None:
@@ -46,7 +61,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     writer.writerow(columns)
     for row in zip(*columns.values(), strict=True):
         writer.writerow(["" if value is None else value for value in row])
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(real_path(path), text.getvalue().encode())
 
 
 def write_parquet(evaluation: Evaluation, path: Path) -> None:
@@ -59,7 +74,7 @@ def write_parquet(evaluation: Evaluation, path: Path) -> None:
     pyarrow, parquet = require_pyarrow()
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.table(_columns(evaluation)), buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(real_path(path), buffer.getvalue())
 
 
 def _columns(evaluation: Evaluation) -> dict[str, list[str] | list[float | None]]:

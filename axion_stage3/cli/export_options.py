@@ -43,7 +43,7 @@ Mosaic = Annotated[
     ),
 ]
 Blend = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--blend/--no-blend",
         metavar="",

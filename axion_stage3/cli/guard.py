@@ -13,7 +13,8 @@ import typer
 
 from axion_stage3.cli.library_logs import library_logs
 from axion_stage3.cli.output import Output
-from axion_stage3.errors import AxionError
+from axion_stage3.cli.standard_streams import detach_stdout
+from axion_stage3.errors import AxionError, InputFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     ====================  =========  ==============================================================
     AxionError            its own    its message and hint
     MemoryError           7          what to reduce
+    FileNotFoundError     4          that the working directory is gone, where it is
     KeyboardInterrupt     130        that it was stopped
     BrokenPipeError       141        nothing: whoever read standard output has gone
     anything else         1          one line that calls it a bug and says how to see the traceback
@@ -57,7 +59,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the last line of defence
             if is_debugging():
                 traceback.print_exc(file=sys.stderr)
-            sys.exit(_report(error, output))
+            sys.exit(report_failure(error, output))
         return result
 
     return run
@@ -74,7 +76,8 @@ def _sink_of(arguments: Mapping[str, Any]) -> Output:
     return Output.of_options(**wanted)
 
 
-def _report(error: BaseException, output: Output) -> int:
+def report_failure(error: BaseException, output: Output) -> int:
+    """Say what went wrong, and return the exit code for it."""
     if isinstance(error, AxionError):
         output.error(error.message, hint=error.hint, code=error.code)
         return error.exit_code
@@ -84,8 +87,15 @@ def _report(error: BaseException, output: Output) -> int:
     if isinstance(error, KeyboardInterrupt):
         output.error("Stopped by the keyboard.")
         return EXIT_INTERRUPTED
+    if isinstance(error, FileNotFoundError) and not _has_working_directory():
+        output.error(
+            "The working directory is not there any more.",
+            hint="Change to a folder that is there, and run the same command again.",
+            code=InputFolderError.code,
+        )
+        return InputFolderError.exit_code
     if isinstance(error, BrokenPipeError):
-        _detach_stdout()
+        detach_stdout()
         return EXIT_BROKEN_PIPE
     output.error(
         f"This is a bug in axion-stage3: {_in_one_line(error)}",
@@ -94,11 +104,13 @@ def _report(error: BaseException, output: Output) -> int:
     return EXIT_BUG
 
 
-def _detach_stdout() -> None:
-    # Python flushes standard output once more when it ends, and would complain on a closed pipe.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _has_working_directory() -> bool:
+    """Whether relative paths lead anywhere: the folder the program was started in may be gone."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -71,6 +71,7 @@ class InferLog(RunObserver):
             n_failed_before=plan.n_failed_before,
             n_skipped=plan.n_skipped,
             n_left_out=plan.n_left_out,
+            n_without_statistics=plan.n_without_statistics,
         )
 
     def tile_done(self, outcome: TileOutcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from axion_stage3.cli.text_layout import WIDTH, indented
+from axion_stage3.storage.locations import as_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -202,7 +203,13 @@ def plan_lines(plan: ResumePlan) -> list[str]:
         "Kept from another configuration": plan.n_skipped,
         "Left for a later run": plan.n_left_out,
     }
-    return [f"  {words}: {n}" for words, n in counts.items() if n]
+    lines = [f"  {words}: {n}" for words, n in counts.items() if n]
+    if plan.n_without_statistics:
+        lines += [
+            f"  Without statistics beside them: {plan.n_without_statistics}",
+            "    They stay as they are; --existing overwrite makes them with statistics.",
+        ]
+    return lines
 
 
 def closing_title(result: RunResult) -> str:
@@ -211,13 +218,9 @@ def closing_title(result: RunResult) -> str:
         return "Inference Stopped (the same command goes on from here)"
     if result.is_over_failure_limit:
         return "Inference Stopped (too many tiles failed, see --max-failures)"
+    if result.n_left_out:
+        return f"Failed Tiles Retried ({result.n_left_out} left: run without --retry-failed)"
     return "Inference Complete!"
-
-
-def as_folder(path: Location) -> str:
-    """A folder's path with the closing slash that the guide shows."""
-    text = str(path)
-    return text if text.endswith("/") else f"{text}/"
 
 
 def _as_word(value: object) -> str:

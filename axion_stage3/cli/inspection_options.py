@@ -19,8 +19,9 @@ FailOnChoice = Literal["info", "warning", "error", "never"]
 FormatChoice = Literal["text", "json", "jsonl", "csv", "github"]
 
 Tile = Annotated[
-    str,
+    Path,
     typer.Argument(
+        parser=parse_path,
         metavar="TILE",
         help="An NPZ file, or the name of a tile below the folders given.",
         show_default=False,

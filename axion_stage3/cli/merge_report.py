@@ -40,5 +40,6 @@ def show_merge(output: Output, output_dir: Location, merged: MergedRun) -> None:
 
 
 def _shards(numbers: Sequence[int], n_shards: int | None) -> str:
+    n_more = len(numbers) - _MAX_SHARDS
     shown = ", ".join(f"{k}/{n_shards}" for k in numbers[:_MAX_SHARDS])
-    return f"shard {shown}" + (", ..." if len(numbers) > _MAX_SHARDS else "")
+    return f"shard {shown}" + (f" and {n_more} more" if n_more > 0 else "")

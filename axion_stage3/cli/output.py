@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import typer
 
+from axion_stage3.cli.standard_streams import stdout_failure
 from axion_stage3.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,16 +85,23 @@ class Output:
 
         Raises:
             BrokenPipeError: The reader has gone.
+            OutputError: It cannot be written for another reason, such as a full disk.
         """
         encoding = sys.stdout.encoding or "utf-8"
         printable = text.encode(encoding, "backslashreplace").decode(encoding)
-        typer.echo(printable, color=_colour_choice())
+        try:
+            typer.echo(printable, color=_colour_choice())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise stdout_failure(error) from error
 
     def document(self, document: Mapping[str, object]) -> None:
         """Write one JSON document to standard output: sorted as given, ASCII, no NaN.
 
         Raises:
             BrokenPipeError: The reader has gone.
+            OutputError: It cannot be written for another reason, such as a full disk.
         """
         self.data(json.dumps(document, indent=2, allow_nan=False))
 

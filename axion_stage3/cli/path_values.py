@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from axion_stage3.errors import OutputError, UsageError
+from axion_stage3.errors import InputFolderError, OutputError, UsageError
 from axion_stage3.storage.locations import parse_location as location_of
 from axion_stage3.storage.locations import require_local
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from axion_stage3.storage.locations import ObjectUrl
+    from axion_stage3.storage.locations import Location, ObjectUrl
 
 
 def parse_path(text: str) -> Path:
@@ -54,18 +53,50 @@ def required(path: Path | None, option: str) -> Path:
     return path
 
 
-def require_folder_of(*files: Path | None) -> None:
-    """Refuse a file whose folder is not there, before the work whose results it is to hold.
+def require_folder(place: Location) -> None:
+    """Refuse a folder that is none; one in an object store is there when something is in it.
 
     Raises:
-        OutputError: There is no such folder.
+        InputFolderError: It is a file, or is not there.
+    """
+    if isinstance(place, Path) and not place.is_dir():
+        what = "is not a folder" if place.exists() else "does not exist"
+        raise InputFolderError(f"The folder {place} {what}.", hint="Check the path.", path=place)
+
+
+def require_lasting(output_dir: Location) -> None:
+    """Refuse an output folder that is gone when the process ends.
+
+    Raises:
+        UsageError: It lies in the memory of this process.
+    """
+    if str(output_dir).startswith("memory://"):
+        raise UsageError(
+            f"The output folder {output_dir} lies in memory: it would be gone when the run ends.",
+            hint="Give a path or the URL of a store; memory:// is for use from Python.",
+        )
+
+
+def require_file_places(*files: Path | None) -> None:
+    """Refuse a file that cannot be written, before the work whose results it is to hold.
+
+    Raises:
+        OutputError: Its folder is not there, or its place is taken by a tile or what is no file.
     """
     for file in files:
-        if file is not None and not file.parent.is_dir():
+        if file is None:
+            continue
+        if not file.parent.is_dir():
             raise OutputError(
                 f"There is no folder {file.parent} for the file {file.name}.",
                 hint="Make it first, or give another path.",
                 path=file,
+            )
+        is_tile = file.suffix.lower() == ".npz"
+        if file.exists() and (is_tile or not file.is_file()):
+            what = "a tile" if is_tile else "not a regular file"
+            raise OutputError(
+                f"{file} is {what}: it is not replaced.", hint="Give another path.", path=file
             )
 
 

@@ -71,7 +71,9 @@ def comparison_text(comparison: RunComparison, n_listed: int) -> str:
 
 def _overview(statistics: RunStatistics) -> list[str]:
     aggregate = statistics.aggregate_stats
-    agrees = {True: "yes, exactly", False: "NO", None: "there is no summary"}
+    is_recomputed = statistics.table.source == "outputs"
+    yes = "yes, all that is recomputed" if is_recomputed else "yes, exactly"
+    agrees = {True: yes, False: "NO", None: "there is no summary"}
     facts = {
         "Mean output value": decimal(aggregate["opt_final_mean"]),
         "Mean output std": decimal(aggregate["opt_final_std"]),

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from axion_stage3.atomic_write import write_bytes
+from axion_stage3.errors import OutputError
 from axion_stage3.exporting.validation_pictures import validation_picture
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ class TrainingConsole:
         )
 
     def validated(self, step: int, result: ValidationResult) -> None:
-        """Write the gain over opt_v2 for each family, and draw a few tiles."""
+        """Write the gain over opt_v2 for each family, and draw a few tiles.
+
+        Raises:
+            OutputError: The picture cannot be written.
+        """
         gains = ", ".join(f"{name} {family.gain:+.2f}" for name, family in result.families.items())
         self._output.note(
             f"Step {step}: PSNR gain over opt_v2 in dB: {gains}",
@@ -73,10 +78,20 @@ class TrainingConsole:
             gains_db={name: family.gain for name, family in result.families.items()},
         )
         if result.tiles:
-            self._picture_dir.mkdir(exist_ok=True)
+            self._make_picture_dir()
             write_bytes(
                 self._picture_dir / f"step_{step:07d}.png", validation_picture(result.tiles)
             )
+
+    def _make_picture_dir(self) -> None:
+        try:
+            self._picture_dir.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {self._picture_dir} cannot be made: {error.strerror}.",
+                hint="Move away what is there, or give another --output-dir.",
+                path=self._picture_dir,
+            ) from error
 
 
 def result_lines(result: TrainingResult) -> list[str]:

@@ -29,7 +29,8 @@ def visualization_lines(result: Visualization, *, is_limited: bool = True) -> It
         yield f"{sheets}: {_place(result.contact_sheets)}"
     has_more = is_limited and result.n_chosen < result.n_tiles
     if has_more and (result.figures or result.contact_sheets):
-        yield f"{result.n_chosen:,} of {result.n_tiles:,} tiles were drawn; --limit 0 draws all."
+        n_drawn = result.n_chosen - len(result.undrawn)
+        yield f"{n_drawn:,} of {result.n_tiles:,} tiles were drawn; --limit 0 draws all."
     for tile in result.undrawn:
         yield f"Not drawn: {printable(tile.tile_name)}: {printable(tile.reason)}"
 

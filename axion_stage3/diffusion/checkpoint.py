@@ -219,7 +219,7 @@ def _schedule(path: Location, config: Mapping[str, Any]) -> NoiseSchedule:
     document = config.get("schedule", {})
     try:
         return NoiseSchedule(**{key: float(value) for key, value in document.items()})
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _refuse(path, f"config entry 'schedule' is unfit ({error})") from error
 
 

@@ -18,6 +18,12 @@ PACK = 2
 """The tile is packed so many pixels high and wide into channels; no layer is finer than that."""
 
 _BLOCK_GAIN = 0.5
+_FEATURE_LIMIT = 10.0
+"""No feature or gain goes further; on true tiles with any fault of the training they stay within 9.
+
+Without a bound, bands that are unlike as in no training tile grow from block to block, to a
+reflectance of 1800.
+"""
 
 
 @dataclass(frozen=True)
@@ -92,18 +98,20 @@ class Encoder(nn.Module):
         self.from_middle = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.up_fine = _blocks(fine, up_fine)
         self.correction = zeroed(nn.Conv2d(fine, 4 * PACK**2, 3, padding=1))
-        self.gains = zeroed(nn.Conv2d(middle, 1 + N_GAINS, 3, padding=1))
+        self.gains = zeroed(nn.Conv2d(middle, 4 + N_GAINS, 3, padding=1))
         _keep_variance(self)
 
     def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return correction (B, 4, y, x), doubt with gains (B, 25, y, x), fine, middle features."""
+        """Return correction (B, 4, y, x), doubt with gains (B, 52, y, x), fine, middle features."""
         fine = self.down_fine(self.stem(packed))
         middle = self.down_middle(self.to_middle(fine))
-        coarse = self.bottom(self.to_coarse(middle))
-        middle = self.up_middle(middle + self.from_coarse(coarse))
-        fine = self.up_fine(fine + self.from_middle(middle))
+        coarse = _bounded(self.bottom(self.to_coarse(middle)))
+        middle = _bounded(self.up_middle(middle + self.from_coarse(coarse)))
+        fine = _bounded(self.up_fine(fine + self.from_middle(middle)))
         correction = F.pixel_shuffle(self.correction(fine), PACK)
-        gains = F.interpolate(self.gains(middle), scale_factor=2.0 * PACK, mode="bilinear")
+        # What they weigh is not channels-last: products of the two orders take twice as long.
+        gains = _bounded(self.gains(middle)).contiguous()
+        gains = F.interpolate(gains, scale_factor=2.0 * PACK, mode="bilinear")
         return correction, gains, fine, middle
 
 
@@ -123,6 +131,10 @@ class DetailHead(nn.Module):
         coarse = F.interpolate(self.from_middle(middle), scale_factor=float(PACK), mode="bilinear")
         hidden = F.silu(self.from_fine(fine) + coarse)
         return F.pixel_shuffle(self.log_strengths(hidden), PACK), self.condition(hidden)
+
+
+def _bounded(features: Tensor) -> Tensor:
+    return features.clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
 
 
 def _keep_variance(encoder: Encoder) -> None:

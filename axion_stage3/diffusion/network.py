@@ -2,7 +2,8 @@
 
     n(x)       = sign(x) sqrt|x|                        reflectance to network space, invertible
     mean       = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
-    correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2)) + leak_k * detail_k(s1))
+    correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2))
+                              + loan_k * detail_k(visible) + leak_k * detail_k(s1))
     residual   = W highpass(x0 - mean) / its strength   the detail that the mean could not know
     drawn      = min(spread, missing)                   how strong a drawn residual is to be
     opt_final  = mean + highpass( W^-1 drawn residual )
@@ -12,8 +13,8 @@ already (``trust`` below 0 takes detail away, above 0 sharpens; ``leak`` takes t
 out or puts its edges in). To judge how far detail is to be trusted is far easier to learn than to
 redraw it, and carries over to faults that were never seen.
 
-The gate, doubt / (doubt + 0.1), closes where nothing speaks against opt_v2: ``doubt`` is the
-predicted error of opt_v2, learned from its true error alone. (A gate that is trained by what it
+The gate, doubt / (doubt + 0.1), closes where nothing speaks against a band of opt_v2: ``doubt`` is
+its predicted error, learned from its true error alone. (A gate that is trained by what it
 lets through closes early and stays closed.)
 
 ``spread`` is the expected strength (local root mean square) of the detail that the mean lacks. For
@@ -56,9 +57,8 @@ _STRIDE = 8
 _LOG_STRENGTH_RANGE = (-5.0, 2.0)
 _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
-_LEAST_VISIBLE = 0.6
-_RMS_OVER_GEOMETRIC = 1.25
-"""The spread is learned as a geometric mean, what is drawn is to have the right power."""
+_LEAST_VISIBLE = 0.55
+_MISSING_EXPONENT = 1.15
 _FEATURE_LIMIT = 6.0
 """Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""
 
@@ -75,8 +75,8 @@ class Encoding(NamedTuple):
 
     Attributes:
         mean: Minimum-error optical tile, (B, 4, H, W) float, reflectance.
-        doubt: Predicted error of opt_v2, (B, 1, H, W), > 0, in standard deviations of network
-            space.
+        doubt: Predicted error of each band of opt_v2, (B, 4, H, W), > 0, in standard deviations of
+            network space.
         fine: Features at half resolution.
         middle: Features at a quarter of it.
     """
@@ -232,9 +232,9 @@ class GroundingNetwork(nn.Module):
         ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
         correction, gains, fine, middle = self.encoder(_pack(_pad(normalised)))
         gains = gains[..., :height, :width].float()
-        doubt = _bounded_exp(gains[:, :1], _LOG_DOUBT_RANGE)
+        doubt = _bounded_exp(gains[:, :4], _LOG_DOUBT_RANGE)
         correction = correction[..., :height, :width].float()
-        correction = correction + weighted_detail(normalised, gains[:, 1:])
+        correction = correction + weighted_detail(normalised, gains[:, 4:])
         gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
         correction = gate * correction * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
@@ -247,7 +247,8 @@ class GroundingNetwork(nn.Module):
         # times larger and would leave it nothing to learn with.
         features = encoding.fine.detach().float(), encoding.middle.detach().float()
         log_strengths, condition = self.detail_head(*features)
-        log_strengths = log_strengths[..., :height, :width].float()
+        # In the order of the detail that they are compared with: mixed, products cost double.
+        log_strengths = log_strengths[..., :height, :width].float().contiguous()
         spread, strength = _bounded_exp(log_strengths, _LOG_STRENGTH_RANGE).chunk(2, dim=1)
         condition = condition.to(encoding.fine.dtype)
         return ExpectedDetail(encoding.mean, spread, strength, condition)
@@ -298,12 +299,14 @@ class GroundingNetwork(nn.Module):
     def _drawn_strength(self, expected: ExpectedDetail) -> Tensor:
         """How strong the drawn detail is to be, (B, 4, H, W)."""
         present = local_strength(self.whitened_detail(expected.mean))
-        # Not the root, though squares add up: its slope is unbounded where nothing is missing, and
-        # rounding would decide how much is drawn.
-        missing = (1.0 - (present / expected.strength).square()).clamp_min(0.0) * expected.strength
-        visible = expected.spread**4
+        # Not its root, though squares add up: its slope is unbounded where nothing is missing, and
+        # rounding would decide how much is drawn. A little less, since wrong detail that the mean
+        # has kept makes all detail look stronger than it is.
+        missing_power = (1.0 - (present / expected.strength).square()).clamp_min(0.0)
+        missing = missing_power**_MISSING_EXPONENT * expected.strength
+        visible = expected.spread.square().square()
         visible = visible / (visible + _LEAST_VISIBLE**4)
-        return torch.minimum(_RMS_OVER_GEOMETRIC * expected.spread * visible, missing)
+        return torch.minimum(expected.spread * visible, missing)
 
 
 def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:

@@ -67,6 +67,8 @@ def key_figures(report: RunReport) -> str:
     ]
     if report.scores:
         entries += _truth_figures(report)
+    if report.n_unscored:
+        entries.append(("not compared with the truth", f"{report.n_unscored:,}"))
     return facts(entries, "figures")
 
 

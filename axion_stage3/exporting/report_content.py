@@ -82,6 +82,7 @@ class RunReport:
         statistics: Of its tiles.
         galleries: Tiles with pictures.
         scores: Distance to the truth by tile name; empty without truth.
+        n_unscored: Number of tiles that could not be compared with the truth; 0 without truth.
         findings: What the checks found, the worst first; None if they were not run.
         brightest_change: Change that has the brightest colour in the pictures, reflectance.
     """
@@ -91,6 +92,7 @@ class RunReport:
     statistics: RunStatistics
     galleries: tuple[Gallery, ...]
     scores: Mapping[str, TruthScore]
+    n_unscored: int
     findings: tuple[FindingCount, ...] | None
     brightest_change: float
 
@@ -145,6 +147,7 @@ def gather_report(
     *,
     truth_dir: Path | None = None,
     scores: Mapping[str, TruthScore] | None = None,
+    n_unscored: int = 0,
     findings: Sequence[FindingCount] | None = None,
 ) -> RunReport:
     """Gather what the report says.
@@ -154,6 +157,7 @@ def gather_report(
         statistics: Of its tiles.
         truth_dir: Folder of truth tiles, for the pictures.
         scores: Distance to the truth by tile name.
+        n_unscored: Number of tiles that could not be compared with the truth.
         findings: What the checks found; None if they were not run.
 
     Raises:
@@ -167,6 +171,7 @@ def gather_report(
         statistics=statistics,
         galleries=tuple(gallery for gallery in pick.galleries() if gallery.tiles),
         scores=scores,
+        n_unscored=n_unscored,
         findings=None if findings is None else tuple(findings),
         brightest_change=pick.brightest,
     )

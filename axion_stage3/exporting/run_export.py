@@ -6,6 +6,7 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.atomic_write import write_json
@@ -15,7 +16,7 @@ from axion_stage3.exporting.composites import common_stretch
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.export_layers import Layers
 from axion_stage3.exporting.mosaic_export import MosaicExport
-from axion_stage3.exporting.output_folder import make_folder
+from axion_stage3.exporting.output_folder import make_folder, require_apart
 from axion_stage3.exporting.stac_documents import parse_acquisition_time, stac_collection
 from axion_stage3.exporting.tile_exports import (
     COLLECTION_NAME,
@@ -27,6 +28,7 @@ from axion_stage3.exporting.tile_exports import (
     not_referenced,
 )
 from axion_stage3.exporting.zarr_export import ZarrExport, require_zarr
+from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.progress import no_progress
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
@@ -35,7 +37,6 @@ from axion_stage3.tiles.georeference_tables import read_georeference_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from axion_stage3.exporting.composites import Stretch
     from axion_stage3.progress import Progress
@@ -102,8 +103,8 @@ class Export:
 
 
 def export_run(
-    run_dir: Path,
-    output_dir: Path,
+    run_dir: AnyPath,
+    output_dir: AnyPath,
     *,
     to: Format = "geotiff",
     is_mosaic: bool = False,
@@ -113,10 +114,10 @@ def export_run(
     has_change: bool = False,
     indices: str | None = None,
     stored_type: StoredType = "float32",
-    georeference: Path | None = None,
+    georeference: AnyPath | None = None,
     acquired: str | None = None,
     is_unreferenced_allowed: bool = False,
-    opt_v2_dir: Path | None = None,
+    opt_v2_dir: AnyPath | None = None,
     n_workers: int = 1,
     progress: Progress = no_progress,
 ) -> Export:
@@ -155,6 +156,13 @@ def export_run(
         raise UsageError(f"There is no format {to!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
     if to == "zarr" and is_mosaic:
         raise UsageError("A Zarr store holds tiles, no mosaic.", hint="Use --to cog --mosaic.")
+    if to == "png" and (has_std or has_change or indices or stored_type != "float32"):
+        raise UsageError(
+            "A quick look shows natural colours alone; --std, --change, --indices and --dtype are "
+            "for rasters.",
+            hint="Leave them out, or use --to stac, which makes both.",
+        )
+    run_dir, output_dir = Path(run_dir), Path(output_dir)
     if output_dir.resolve() == run_dir.resolve():
         raise UsageError(
             f"{output_dir} is the folder of the run itself.",
@@ -172,10 +180,11 @@ def export_run(
         require_zarr()
     else:
         require_rasterio()
-    folder = RunFolder(run_dir, opt_v2_dir=opt_v2_dir)
+    folder = RunFolder(run_dir, opt_v2_dir=path_or_none(opt_v2_dir))
+    require_apart(folder, output_dir)
     everything, chosen = chosen_tiles(folder, tiles)
     names = chosen or everything
-    table = None if georeference is None else read_georeference_table(georeference)
+    table = None if georeference is None else read_georeference_table(Path(georeference))
     if table is not None:
         table.require_any(names)
     source = TileSource(folder, table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from axion_stage3.errors import InputError
 from axion_stage3.exporting.composites import (
     common_stretch,
     heat,
@@ -19,7 +20,7 @@ from axion_stage3.statistics.image_quality import rmse
 from axion_stage3.tiles.tile_loading import load_optical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -83,6 +84,27 @@ def load_truth(
         return None
     truth = load_optical(path)
     return truth if truth.shape == tile.opt_final.shape else None
+
+
+def require_truth(folder: RunFolder, names: Sequence[str], truth_dir: Path) -> None:
+    """Refuse a folder of truth tiles that has nothing to do with some tiles.
+
+    Args:
+        folder: The run.
+        names: The tiles.
+        truth_dir: Folder of truth tiles.
+
+    Raises:
+        InputError: None of the tiles has a truth there.
+    """
+    if not any(folder.counterpart(name, truth_dir) for name in names):
+        raise InputError(
+            f"None of the {len(names)} tiles has a truth of the same name in {truth_dir}."
+            if len(names) > 1
+            else f"{names[0]} has no truth of the same name in {truth_dir}.",
+            hint="Truth is matched by file name below the folder.",
+            path=truth_dir,
+        )
 
 
 def truth_score(tile: RunTile, truth: NDArray[np.float32]) -> TruthScore:

@@ -8,7 +8,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from axion_stage3.atomic_write import write_bytes
+from axion_stage3.atomic_write import real_path, write_bytes
 from axion_stage3.optional_imports import import_extra
 from axion_stage3.statistics.tile_statistics import TILE_NAME
 
@@ -34,7 +34,7 @@ def write_csv(path: Path, table: StatisticsTable) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    write_bytes(path, _csv_pieces(table))
+    write_bytes(real_path(path), _csv_pieces(table))
     _log.debug("%d tiles written to %s", len(table.names), path)
 
 
@@ -55,7 +55,7 @@ def write_parquet(path: Path, table: StatisticsTable) -> None:
         columns[name] = pyarrow.array(values, pyarrow.float64(), from_pandas=True)
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.table(columns), buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(real_path(path), buffer.getvalue())
     _log.debug("%d tiles written to %s", len(table.names), path)
 
 

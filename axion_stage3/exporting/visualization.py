@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.errors import InputFolderError, UsageError
 from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.html_report import write_report
-from axion_stage3.exporting.output_folder import make_folder
+from axion_stage3.exporting.output_folder import make_folder, require_apart
 from axion_stage3.exporting.plotting import require_matplotlib
 from axion_stage3.exporting.report_content import (
     gather_report,
@@ -18,10 +18,12 @@ from axion_stage3.exporting.report_content import (
     measure_against_truth,
 )
 from axion_stage3.exporting.run_drawing import RunDrawing
+from axion_stage3.exporting.run_pictures import require_truth
 from axion_stage3.inspection.validation import validate_run
 from axion_stage3.inspection.validation_summary import FindingCount, SummaryBuilder
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.progress import no_progress
+from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
 
@@ -113,11 +115,12 @@ def visualize_run(
         progress: Shows how far the work is.
 
     Raises:
-        UsageError: There is no such part, or no such index.
+        UsageError: There is no such part, or no such index, or ``into`` lies in an input folder.
         InputFolderError: A folder is not there.
-        InputError: The output folder holds no tile, or none of a name that was given.
+        InputError: The output folder holds no tile, or none of a name that was given; or no tile
+            has a truth in ``truth_dir``.
         MissingExtraError: Figures or sheets are wanted and matplotlib is not installed.
-        OutputError: A file cannot be written.
+        OutputError: A file cannot be written, or ``visuals`` is a link out of the output folder.
     """
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
@@ -131,13 +134,18 @@ def visualize_run(
             f"The folder {truth_dir} does not exist.", hint="Check the path.", path=truth_dir
         )
     folder = RunFolder(output_dir, opt_v2_dir=path_or_none(opt_v2_dir), s1_dir=path_or_none(s1_dir))
+    require_apart(folder, path_or_none(into), truth_dir=truth_dir)
+    target = path_or_none(into) or output_dir / VISUALS_FOLDER
+    if into is None:
+        refuse_links_outward(output_dir, (VISUALS_FOLDER,))
     names, wanted = chosen_tiles(folder, tiles)
+    if truth_dir is not None:
+        require_truth(folder, wanted or names, truth_dir)
     if set(parts) != {"report"}:
         require_matplotlib()
     statistics = known_statistics(folder)
     changes = _changes(statistics)
     chosen = wanted or _most_changed(names, changes, limit)
-    target = path_or_none(into) or output_dir / VISUALS_FOLDER
     make_folder(target)
     report: Path | None = None
     if "report" in parts:
@@ -145,7 +153,12 @@ def visualize_run(
         findings = _findings(folder, n_workers, progress) if with_findings else None
         scores = _scores(folder, names, truth_dir, progress)
         content = gather_report(
-            folder, statistics, truth_dir=truth_dir, scores=scores, findings=findings
+            folder,
+            statistics,
+            truth_dir=truth_dir,
+            scores=scores,
+            n_unscored=0 if truth_dir is None else len(names) - len(scores),
+            findings=findings,
         )
         write_report(report, content)
     drawing = RunDrawing(folder, target, truth_dir, progress, shown)

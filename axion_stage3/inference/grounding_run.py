@@ -15,7 +15,12 @@ from axion_stage3.inference.tile_selection import part_of, select_pairs
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.merging import merge_if_last
 from axion_stage3.runs.session import RunSession
-from axion_stage3.runs.summary import SUMMARY_NAME, FailedTileRecord, statistics_path
+from axion_stage3.runs.summary import (
+    SUMMARY_NAME,
+    FailedTileRecord,
+    remove_reports,
+    statistics_path,
+)
 from axion_stage3.statistics.spectral_indices import find_indices
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ class RunResult:
         exit_code: 0, 3 (tiles failed), 130 or 143 (stopped by a signal).
         is_interrupted: Whether a signal stopped the run before its end.
         is_over_failure_limit: Whether ``max_failures`` stopped the run before its end.
+        n_left_out: Tiles left for a later run, because only failed ones were asked for.
         output_dir: The output folder.
         summary_path: Where the summary was written; None if no statistics were wanted, or if the
             run is a part of a larger one that is not at its end.
@@ -49,6 +55,7 @@ class RunResult:
     exit_code: int
     is_interrupted: bool
     is_over_failure_limit: bool
+    n_left_out: int
     output_dir: Location
     summary_path: Location | None
     statistics_path: Location | None
@@ -137,6 +144,8 @@ class _Run:
         is_interrupted = is_unfinished and not is_over_limit
         has_reports = config.statistics and session.part is None
         summary = session.write_summary() if has_reports else session.summary()
+        if not config.statistics and count.n_done:
+            remove_reports(config.output_dir)
         exit_code = EXIT_TILES_FAILED if summary["failed"] else 0
         state: EndState = "failed" if is_over_limit else "finished"
         if is_interrupted:
@@ -151,6 +160,7 @@ class _Run:
             exit_code=exit_code,
             is_interrupted=is_interrupted,
             is_over_failure_limit=is_over_limit,
+            n_left_out=session.plan.n_left_out,
             output_dir=config.output_dir,
             summary_path=config.output_dir / SUMMARY_NAME if has_reports else None,
             statistics_path=statistics_path(config.output_dir) if has_reports else None,

@@ -108,7 +108,8 @@ def rerun_command(tile: str, paths: Mapping[Subject, Path], configuration: objec
     """The shell command that runs one tile again as the run did.
 
     The pair is copied to folders of its own, under the same name (the noise is drawn from it), and
-    the result goes to a third: nothing of the run is touched.
+    the result goes to a third, all below a folder that is named after the tile: nothing of the run
+    is touched, and no other tile is run again.
 
     Args:
         tile: Name of the tile.
@@ -120,7 +121,8 @@ def rerun_command(tile: str, paths: Mapping[Subject, Path], configuration: objec
     """
     if "opt_v2" not in paths or "s1" not in paths:
         return ""
-    copies = {"opt_v2": f"{RERUN_FOLDER}/opt_v2/{tile}", "s1": f"{RERUN_FOLDER}/s1/{tile}"}
+    place = f"{RERUN_FOLDER}/{tile.removesuffix('.npz')}"
+    copies = {"opt_v2": f"{place}/opt_v2/{tile}", "s1": f"{place}/s1/{tile}"}
     folders = [target.rpartition("/")[0] for target in copies.values()]
     steps = [shlex.join(["mkdir", "-p", *folders])]
     steps += [
@@ -128,8 +130,8 @@ def rerun_command(tile: str, paths: Mapping[Subject, Path], configuration: objec
         shlex.join(["cp", str(paths["s1"]), copies["s1"]]),
     ]
     options = _options(configuration if isinstance(configuration, dict) else {})
-    infer = ["axion-stage3", "infer", "--opt-v2-dir", f"{RERUN_FOLDER}/opt_v2"]
-    infer += ["--s1-dir", f"{RERUN_FOLDER}/s1", "--output-dir", f"{RERUN_FOLDER}/output", *options]
+    infer = ["axion-stage3", "infer", "--opt-v2-dir", f"{place}/opt_v2"]
+    infer += ["--s1-dir", f"{place}/s1", "--output-dir", f"{place}/output", *options]
     return " && ".join([*steps, shlex.join([*infer, "--existing", "overwrite"])])
 
 

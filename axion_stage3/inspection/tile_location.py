@@ -58,13 +58,21 @@ def locate_tile(tile: str, folders: Mapping[Subject, Path]) -> TileLocation:
                 f"The folder {folder} does not exist.", hint="Check the path.", path=folder
             )
     path = Path(tile)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise TileReadError(
+            f"The tile {tile} cannot be looked for: {error.strerror}.",
+            hint="Check the name and the permissions of the folders in it.",
+            path=path,
+        ) from error
+    if is_folder:
         raise TileReadError(
             f"{path} is a folder, not a tile.",
             hint=f"Give {path}/NAME.npz; `axion-stage3 validate` checks whole folders.",
             path=path,
         )
-    if not path.is_file():
+    if not is_file:
         return _below(tile_name(tile), folders)
     for folder in folders.values():
         relative = os.path.relpath(path.resolve(), folder.resolve())

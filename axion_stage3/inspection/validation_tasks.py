@@ -140,7 +140,7 @@ def recorded_statistics_findings(
         opt_final: (4, H, W) reflectance.
         opt_v2: (4, H, W) reflectance it was made from; None if it is not at hand.
     """
-    if outcome.statistics is None:
+    if outcome.statistics is None or outcome.outcome == "skipped":
         return []
     recorded = dict(outcome.statistics)
     if opt_v2 is None or opt_v2.shape != opt_final.shape:

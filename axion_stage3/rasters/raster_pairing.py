@@ -16,10 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from axion_stage3.errors import InputFolderError, NoTilePairsError, TileCollisionError
+from axion_stage3.errors import (
+    InputFolderError,
+    NoTilePairsError,
+    TileCollisionError,
+    TileReadError,
+)
 from axion_stage3.rasters.rasterio_access import gdal_session, open_geotiff
+from axion_stage3.storage.locations import as_folder
 from axion_stage3.tiles.bands import OPTICAL_BANDS, RADAR_BANDS
-from axion_stage3.tiles.pairing import Pairing, TilePair
+from axion_stage3.tiles.pairing import Pairing, TilePair, refuse_reserved
 from axion_stage3.tiles.tile_names import name_fault
 
 if TYPE_CHECKING:
@@ -89,7 +95,6 @@ def find_raster_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None
         InputFolderError: A folder is missing or cannot be read.
         NoTilePairsError: The folders have no raster in common.
         TileCollisionError: Two rasters would be written to one output file, or two files be one.
-        TileReadError: A file is not a GeoTIFF.
         MissingExtraError: rasterio is not installed.
     """
     optical = _grouped(opt_v2_dir, output_dir, _OPTICAL_SUFFIX, OPTICAL_BANDS)
@@ -116,8 +121,11 @@ def find_raster_pairs(opt_v2_dir: Path, s1_dir: Path, *, output_dir: Path | None
 
 
 def _is_scene(path: Path) -> bool:
-    with open_geotiff(path) as dataset:
-        return bool(max(dataset.shape) > LARGEST_TILE_PX)
+    try:
+        with open_geotiff(path) as dataset:
+            return bool(max(dataset.shape) > LARGEST_TILE_PX)
+    except TileReadError:  # reading the tile says so, and fails it alone
+        return False
 
 
 def _grouped(
@@ -201,9 +209,10 @@ def _refuse_collisions(names: Mapping[str, str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         key = unicodedata.normalize("NFC", name).casefold()
-        if key in seen or key.startswith("runs/"):
+        refuse_reserved(f"{key}.npz", name)
+        if key in seen:
             raise TileCollisionError(
-                f"The rasters {seen.get(key, 'runs/')} and {name} would be written to one place.",
+                f"The rasters {seen[key]} and {name} would be written to one place.",
                 hint="Rename one of them; names that differ only in case count as the same.",
                 tile_name=name,
             )
@@ -216,9 +225,10 @@ def _no_pairs(
     found = []
     for folder, names in ((opt_v2_dir, sorted(optical)), (s1_dir, sorted(radar))):
         shown = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
-        found.append(f"{folder} holds {len(names)} GeoTIFF rasters ({shown or 'none'}).")
+        found.append(f"{as_folder(folder)} holds {len(names)} GeoTIFF rasters ({shown or 'none'})")
     return NoTilePairsError(
-        f"No matching tile pairs found between {opt_v2_dir} and {s1_dir}. {' '.join(found)}",
+        f"No matching tile pairs found between {as_folder(opt_v2_dir)} and {as_folder(s1_dir)}: "
+        f"{', '.join(found)}.",
         hint="A pair has the same name in both folders: tile_001.tif, or tile_001_B02.tif with "
         "its other bands and tile_001_VV.tif with tile_001_VH.tif.",
         path=opt_v2_dir,

@@ -178,7 +178,7 @@ class JournalIndex:
             path.name,
             n_lines,
             self.n_unreadable_lines - n_unreadable_before,
-            session.closed or "not closed",
+            session.closed or "still open, or cut short",
         )
 
     def _add_written(

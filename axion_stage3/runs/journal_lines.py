@@ -15,6 +15,7 @@ from axion_stage3.runs.outcome import OUTCOME_NAMES, PHASES, TileOutcome
 # ensure_ascii: a file name that is not valid UTF-8 (lone surrogates) survives the round trip.
 # default=float: numpy scalars in the statistics.
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float)
+_LARGEST_INTEGER: Final = 2**63 - 1
 _STATISTICS_MARK: Final = b',"statistics":'
 _CHECKSUM_LENGTH: Final = len(b',"crc32":"00000000"}\n')
 _WRITTEN: Final = re.compile(
@@ -59,7 +60,7 @@ def encode_outcome(outcome: TileOutcome, elapsed_seconds: float) -> bytes:
         document["error_code"] = outcome.error_code
         document["message"] = outcome.message
         document["hint"] = outcome.hint
-    if outcome.outcome == "written":
+    if outcome.outcome in ("written", "skipped"):
         document["output_bytes"] = outcome.output_bytes
     document["statistics"] = outcome.statistics
     if outcome.stage_seconds:
@@ -162,9 +163,17 @@ def _is_well_formed(outcome: TileOutcome) -> bool:
         and outcome.tile != ""
         and outcome.outcome in OUTCOME_NAMES
         and (outcome.phase is None or outcome.phase in PHASES)
-        and 0 <= outcome.output_bytes < 2**63
-        and (outcome.statistics is None or isinstance(outcome.statistics, dict))
-        and isinstance(outcome.stage_seconds, dict)
+        and 0 <= outcome.output_bytes <= _LARGEST_INTEGER
+        and (outcome.statistics is None or _has_figures(outcome.statistics))
+        and _has_figures(outcome.stage_seconds)
+    )
+
+
+def _has_figures(entry: object) -> bool:
+    """Whether an entry is an object whose integers are no larger than a number can be."""
+    return isinstance(entry, dict) and all(
+        type(value) is not int or -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER
+        for value in entry.values()
     )
 
 

@@ -39,8 +39,8 @@ class TileOutcome:
         message: Why it failed.
         hint: What to do about it.
         seconds: Time spent on this tile, in seconds.
-        output_bytes: Size of the output file, in bytes; 0 unless written.
-        statistics: Statistics of the tile (flat), None unless written.
+        output_bytes: Size of the output file, in bytes; 0 unless written, or kept and known.
+        statistics: Statistics of the tile (flat), None unless written, or kept and known.
         stage_seconds: Time by stage (``read``, ``compute``, ...), in seconds.
     """
 

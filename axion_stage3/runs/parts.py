@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Self
 
-_SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})")
+# Reports and plans name every shard, so that there must not be too many of them.
+_SHARD: Final = re.compile(r"(\d{1,5})/(\d{1,5})")
 _TILE_LIST: Final = re.compile(r"list ([0-9a-f]{16})")
 _DIGEST_BYTES: Final = 8
 

@@ -26,14 +26,15 @@ _Verdict = Literal["do", "done", "failed_before", "keep", "kept", "conflict", "l
 
 _N_NAMES_SHOWN: Final = 3
 _TILE_SUFFIX: Final = ".npz"
+_STATISTICS_SUFFIX: Final = ".json"
 _NOT_THERE: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
 _HINT: Final = (
     "Choose another --output-dir; or say what to do with what is there: --existing skip keeps it "
-    "and makes only the tiles that are missing, --existing overwrite makes every tile again, "
-    "--existing fail refuses as soon as any output is there."
+    "and makes only the tiles that are missing, --existing overwrite makes every tile again"
 )
+_REFUSING_HINT: Final = ", --existing fail refuses as soon as any output is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,12 @@ class ResumePlan:
         n_failed_before: Tiles that failed before, with the same input and configuration, and are
             not tried again (``--retry-failed`` does).
         newly_skipped: Names of tiles whose output of another run is kept and not yet journalled.
+        as_recorded: Names in ``newly_skipped`` whose output has the size that is on record, so that
+            what the journals say of it holds.
         n_skipped: All tiles whose output of another run is kept.
         n_left_out: Tiles left for a later run, because only failed tiles are to be retried.
+        n_without_statistics: Outputs that stay as they are and have no JSON of statistics beside
+            them, although the run saves statistics.
         replaced: Names in ``to_do`` of which an output is there or on record, to be replaced.
         granted: What this session may do with outputs of another configuration; goes into the
             journal's first line.
@@ -57,8 +62,10 @@ class ResumePlan:
     n_done: int
     n_failed_before: int
     newly_skipped: tuple[str, ...]
+    as_recorded: frozenset[str]
     n_skipped: int
     n_left_out: int
+    n_without_statistics: int
     replaced: frozenset[str]
     granted: GrantedPolicy
 
@@ -71,6 +78,7 @@ def plan_resume(
     *,
     existing: ExistingPolicy = "resume",
     retry_failed: bool = False,
+    saves_statistics: bool = False,
     changes: Sequence[str] = (),
 ) -> ResumePlan:
     """Decide for each pair whether it is done, to do, or in conflict with what is there.
@@ -93,6 +101,7 @@ def plan_resume(
         output_dir: The output folder.
         existing: The policy.
         retry_failed: Make only tiles whose latest outcome is ``failed`` or ``invalid``.
+        saves_statistics: Look for the JSON of statistics beside each output that stays.
         changes: Options that differ from the last run, in words, for the message of a conflict.
 
     Raises:
@@ -101,10 +110,11 @@ def plan_resume(
     """
     continued = _continued_policy(index, fingerprint)
     policy: _Policy = continued if existing == "resume" and continued is not None else existing
+    file_size = _file_sizes(output_dir, with_statistics=saves_statistics)
     judge = _Judge(
         index,
         fingerprint,
-        _output_sizes(output_dir),
+        file_size,
         policy,
         is_continued=continued is not None,
         only_failed=retry_failed,
@@ -122,13 +132,16 @@ def plan_resume(
         conflicts = judge.outputs_of_other_configurations()
     if conflicts:
         raise _conflict(output_dir, conflicts, existing, changes)
+    staying = (*names["done"], *names["keep"], *names["kept"]) if saves_statistics else ()
     return ResumePlan(
         to_do=tuple(to_do),
         n_done=len(names["done"]),
         n_failed_before=len(names["failed_before"]),
         newly_skipped=tuple(names["keep"]),
+        as_recorded=frozenset(name for name in names["keep"] if judge.is_as_recorded(name)),
         n_skipped=len(names["keep"]) + len(names["kept"]),
         n_left_out=len(names["left_out"]),
+        n_without_statistics=sum(file_size(_statistics_name(name)) is None for name in staying),
         replaced=frozenset(pair.name for pair in to_do if judge.has_older_output(pair.name)),
         granted=_granted(policy),
     )
@@ -178,6 +191,15 @@ class _Judge:
         is_recorded = record is not None and record.outcome == "written"
         return is_recorded or self._output_size(name) is not None
 
+    def is_as_recorded(self, name: str) -> bool:
+        """Whether the output that is there is the one that the journals describe."""
+        record = self._index.get(name)
+        return (
+            record is not None
+            and record.outcome in ("written", "skipped")
+            and record.output_bytes == self._output_size(name)
+        )
+
     def outputs_of_other_configurations(self) -> list[str]:
         """Outputs of another configuration anywhere in the folder, unless mixing was allowed."""
         own = self._fingerprint.configuration_digest
@@ -210,7 +232,9 @@ class _Judge:
                 return "done"
             return "keep" if self._policy == "skip" and size is not None else "do"
         if record.outcome == "skipped":
-            return "kept" if size is not None else "do"
+            if size is None:
+                return "do"
+            return "kept" if record.output_bytes in (0, size) else "keep"
         # An output beside a failure: a session was killed before it could write its journal line,
         # one that tried again, or one of another configuration.
         if size is not None:
@@ -229,21 +253,30 @@ class _Judge:
         return "do" if self._is_continued else "conflict"
 
 
-def _output_sizes(output_dir: Location) -> Callable[[str], int | None]:
-    """What says how large the output file of a tile is, in bytes; None if it is not there.
+def _statistics_name(tile: str) -> str:
+    return tile.rpartition(".")[0] + _STATISTICS_SUFFIX
+
+
+def _file_sizes(output_dir: Location, *, with_statistics: bool) -> Callable[[str], int | None]:
+    """What says how large an output file is, in bytes, by its name; None if it is not there.
 
     In an object store all outputs are listed once: a request per tile would take as long as a tile.
+
+    Args:
+        output_dir: The output folder.
+        with_statistics: Whether files of statistics are asked for too.
 
     Raises:
         OutputError: The store, or later the disk, does not say: an output that may be there is not
             replaced.
     """
     if isinstance(output_dir, ObjectUrl):
+        suffixes = (_TILE_SUFFIX, _STATISTICS_SUFFIX) if with_statistics else (_TILE_SUFFIX,)
         try:
             sizes = {
                 entry.name: entry.n_bytes
                 for entry in output_dir.objects()
-                if entry.name.endswith(_TILE_SUFFIX)
+                if entry.name.endswith(suffixes)
             }
         except OSError as error:
             raise _unknown_output(output_dir, error) from error
@@ -309,6 +342,6 @@ def _conflict(
     count = f"{len(names):,} output{'' if len(names) == 1 else 's'}"
     return RunConflictError(
         f"The output folder {output_dir} holds {count} ({shown}), {why}.",
-        hint=_HINT,
+        hint=f"{_HINT}{'' if existing == 'fail' else _REFUSING_HINT}.",
         path=output_dir,
     )

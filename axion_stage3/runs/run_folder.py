@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from axion_stage3.errors import InputError, InputFolderError, TileReadError, TileShapeError
+from axion_stage3.rasters.raster_pairing import RasterPair, find_raster_pairs, has_rasters
+from axion_stage3.rasters.raster_tiles import load_raster_pair
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.summary import SUMMARY_NAME
@@ -186,6 +189,7 @@ class RunFolder:
         Raises:
             TileError: The output or an input that is there cannot be read.
             InputFolderError: An input folder cannot be read.
+            MissingExtraError: The inputs are GeoTIFFs, and rasterio is not installed.
         """
         path = self.path(name)
         opt_final = load_output(path)
@@ -222,6 +226,9 @@ class RunFolder:
         """What the output file saved, completed from the input folders, read as the run did."""
         if opt_v2 is not None and s1 is not None:
             return opt_v2, s1
+        if (pair := self._raster_pairs.get(name)) is not None:
+            tile = load_raster_pair(pair, self.load_options)
+            return (tile.opt_v2 if opt_v2 is None else opt_v2), (tile.s1 if s1 is None else s1)
         opt_v2_path, s1_path = self.input_path(name, "opt_v2"), self.input_path(name, "s1")
         if opt_v2_path is not None and s1_path is not None:
             tile = load_pair(TilePair(name, opt_v2_path, s1_path), self.load_options)
@@ -231,6 +238,17 @@ class RunFolder:
         if s1 is None and s1_path is not None:
             s1 = load_radar(s1_path, self.load_options)
         return opt_v2, s1
+
+    @cached_property
+    def _raster_pairs(self) -> dict[str, RasterPair]:
+        """The pairs of input folders that hold GeoTIFFs, by the names of their outputs."""
+        if self.opt_v2_dir is None or self.s1_dir is None or not has_rasters(self.opt_v2_dir):
+            return {}
+        try:
+            pairing = find_raster_pairs(self.opt_v2_dir, self.s1_dir, output_dir=self.output_dir)
+        except InputError:  # these are not the rasters that the run had
+            return {}
+        return {pair.name: pair for pair in pairing.pairs if isinstance(pair, RasterPair)}
 
     def _recorded_folder(self, entry: str) -> Path | None:
         text = self._configuration.get(entry)

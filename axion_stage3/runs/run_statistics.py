@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from axion_stage3.runs.statistics_table import Source
+
 RANKED_BY: Final = "change_mean"
 """Field by which tiles are called most and least changed."""
 
@@ -45,6 +48,8 @@ OUTLIER_FIELDS: Final = (
 """Fields in which a tile can be an outlier: extremes of single pixels say too little of a tile."""
 
 DEFAULT_LISTED: Final = 10
+
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,8 @@ class RunStatistics:
         table: The statistics of every tile.
         aggregate_stats: As in the run summary.
         agrees_with_summary: Whether ``inference_summary.json`` says exactly the same; None if it
-            is not there or says nothing of it.
+            is not there or says nothing of it. Of recomputed tiles, only the fields that were
+            computed are compared, to rounding: not the grounding score, nor indices but NDVI.
         distributions: By field.
         folders: Per folder of tiles, sorted; a single entry if there are no sub-folders.
         most_changed: The largest ``change_mean`` first.
@@ -184,7 +190,7 @@ def describe_run(
         output_dir=folder.output_dir,
         table=table,
         aggregate_stats=aggregate,
-        agrees_with_summary=_agrees(aggregate, folder.summary()),
+        agrees_with_summary=_agrees(aggregate, folder.summary(), table.source),
         distributions={name: spread for name, spread in spreads.items() if spread is not None},
         folders=tuple(FolderStatistics(name, part.result()) for name, part in by_folder.items()),
         most_changed=_ranked(table, n_listed, largest_first=True),
@@ -195,12 +201,23 @@ def describe_run(
 
 
 def _agrees(
-    aggregate: Mapping[str, float | int | None], summary: Mapping[str, Any] | None
+    aggregate: Mapping[str, float | int | None], summary: Mapping[str, Any] | None, source: Source
 ) -> bool | None:
     recorded = None if summary is None else summary.get("aggregate_stats")
     if not isinstance(recorded, dict) or not recorded:
         return None
-    return all(name in aggregate and aggregate[name] == recorded[name] for name in recorded)
+    if source != "outputs":
+        return all(name in aggregate and aggregate[name] == recorded[name] for name in recorded)
+    # What is not computed anew (the grounding score, further indices) cannot disagree.
+    names = recorded.keys() & aggregate.keys()
+    return all(_is_near(aggregate[name], recorded[name]) for name in names)
+
+
+def _is_near(computed: float | None, recorded: object) -> bool:
+    """Whether two aggregates differ by rounding alone: devices sum in an order of their own."""
+    if computed is None or not isinstance(recorded, int | float):
+        return computed is recorded
+    return math.isclose(computed, recorded, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 
 def _by_folder(table: StatisticsTable) -> dict[str, RunAggregate]:

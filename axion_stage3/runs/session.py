@@ -153,6 +153,7 @@ class RunSession:
                 output_dir,
                 existing=existing,
                 retry_failed=retry_failed,
+                saves_statistics=facts.configuration.get("statistics") is True,
                 changes=_changes(previous, facts),
             )
             # Only a whole run knows that no other is writing: parts leave temporary files alone.
@@ -182,20 +183,35 @@ class RunSession:
             header=header,
         )
         try:
-            session._begin(pairs)
+            session._begin(pairs, index)
         except BaseException as error:
             session.__exit__(type(error), error, None)
             raise
         return session
 
-    def _begin(self, pairs: Sequence[TilePair]) -> None:
+    def _begin(self, pairs: Sequence[TilePair], index: JournalIndex) -> None:
         write_manifest(self._manifest_path, self.manifest)
         skipped = frozenset(self.plan.newly_skipped)
-        for pair in pairs if skipped else ():
-            if pair.name in skipped:
-                self.record(TileOutcome(pair.name, "skipped", fingerprint=self.fingerprint(pair)))
+        kept = {pair.name: pair for pair in pairs if pair.name in skipped}
+        known = [name for name in kept if name in self.plan.as_recorded]
+        for earlier in index.outcomes(known):
+            self._keep(kept.pop(earlier.tile), earlier)
+        for pair in kept.values():
+            self._keep(pair, None)
         if self._journal.is_buffered and self.plan.replaced:
             self._note_replaced()
+
+    def _keep(self, pair: TilePair, earlier: TileOutcome | None) -> None:
+        """Note that an older output is kept, with what an earlier session says of it."""
+        self.record(
+            TileOutcome(
+                pair.name,
+                "skipped",
+                self.fingerprint(pair),
+                output_bytes=0 if earlier is None else earlier.output_bytes,
+                statistics=None if earlier is None else earlier.statistics,
+            )
+        )
 
     def _note_replaced(self) -> None:
         """Note at once that older outputs will be replaced, where a note per tile costs too much.
@@ -310,7 +326,7 @@ def _prepare(output_dir: Location, tiles: Sequence[str]) -> Location:
             hint="Choose another --output-dir, or restore access to this one.",
             path=output_dir,
         ) from error
-    refuse_links_outward(output_dir, tiles)
+    refuse_links_outward(output_dir, {RUNS_FOLDER, *(name.rpartition("/")[0] for name in tiles)})
     return runs_folder
 
 

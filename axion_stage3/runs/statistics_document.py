@@ -51,7 +51,8 @@ class StatisticsDocument:
         aggregate_stats: As in inference_summary.json: greatest over the tiles for *_max, smallest
             for *_min, mean for all else.
         agrees_with_summary: Whether inference_summary.json says exactly the same; null if it is
-            not there or says nothing of it.
+            not there or says nothing of it. With source outputs, only the fields that were computed
+            are compared, to rounding: not the grounding score, nor indices but NDVI.
         fields: Distribution over the tiles, by field.
         folders: Aggregate per folder of tiles.
         most_changed: The largest change_mean first.

@@ -46,8 +46,10 @@ def build_summary(
 
     The guide's fields come first. ``processed`` counts the tiles written with this configuration,
     ``failed`` those that failed or were invalid, ``skipped`` those whose older output was kept,
-    ``pending`` the rest; ``success_rate`` is (processed + skipped) / total. Processing time adds up
-    the sessions of this configuration, so that the throughput of a resumed run is honest.
+    ``pending`` the rest. A kept output of which an earlier journal of the folder has the statistics
+    is described like the others; ``success_rate`` counts it, but none that nothing is known of.
+    Processing time adds up the sessions of this configuration, so that the throughput of a resumed
+    run is honest.
 
     Args:
         index: All journals of the output folder.
@@ -94,6 +96,16 @@ def write_reports(
     return summary
 
 
+def remove_reports(output_dir: Location) -> None:
+    """Remove the reports of an older run, whose tiles are no longer those that are there.
+
+    Raises:
+        OutputError: A report cannot be removed.
+    """
+    for name in (SUMMARY_NAME, STATISTICS_NAME, STATISTICS_LINES_NAME):
+        remove_outdated(output_dir / name)
+
+
 def statistics_path(output_dir: Location) -> Location:
     """Where the statistics of all tiles stand, in one of the two forms."""
     lines = output_dir / STATISTICS_LINES_NAME
@@ -132,12 +144,14 @@ class RunSummary:
         total_tiles: Number of tiles of the run.
         processed: Tiles written with this configuration.
         failed: Tiles that failed, those that failed the automatic validation included.
-        success_rate: (processed + skipped) / total_tiles, 0..1.
+        success_rate: Share of the tiles that were written, 0..1: processed, and those of skipped
+            that the journals know as written.
         processing_time_seconds: Time of all sessions of this configuration, in seconds.
         tiles_per_second: processed / processing_time_seconds.
         aggregate_stats: Statistics over the tiles: opt_final_mean, opt_final_std, change_mean
             (means), change_max (greatest), n_tiles, and more; reflectance. Null without a tile.
-        skipped: Tiles whose older output was kept.
+        skipped: Tiles whose older output was kept; those that the journals of the folder know are
+            in the statistics too.
         pending: Tiles that the run did not come to.
         failed_tiles: Those that failed, by name; at most 1000.
         failed_tiles_omitted: Number of failed tiles that are not listed.
@@ -176,6 +190,7 @@ class _Report:
         self._tiles = sorted(name for name in names if self._counts(name))
         self._n_total = max(len(self._tiles), n_expected) if tiles is None else len(tiles)
         self._n_outcomes: Counter[str] = Counter()
+        self._n_known_skipped = 0
         self._aggregate = RunAggregate()
         self._stage_seconds: Counter[str] = Counter()
         self._failed: list[FailedTileRecord] = []
@@ -194,6 +209,7 @@ class _Report:
         if outcome.phase is not None and len(self._failed) < MAX_FAILED_TILES:
             self._failed.append(_failure(outcome))
         statistics = outcome.statistics
+        self._n_known_skipped += outcome.outcome == "skipped" and statistics is not None
         # A value that JSON could not say (NaN, Inf) became null: such a tile is not aggregated.
         if statistics is not None and None not in statistics.values():
             self._aggregate.add(statistics)  # type: ignore[arg-type]
@@ -222,7 +238,7 @@ class _Report:
             total_tiles=self._n_total,
             processed=n_processed,
             failed=n_failed,
-            success_rate=_ratio(n_processed + n_skipped, self._n_total),
+            success_rate=_ratio(n_processed + self._n_known_skipped, self._n_total),
             processing_time_seconds=round(seconds, 3),
             tiles_per_second=round(_ratio(n_processed, seconds), 4),
             aggregate_stats=self._aggregate.result(),

@@ -182,6 +182,34 @@ def as_location(place: str | PathLike[str] | ObjectUrl) -> Location:
     return Path(place)
 
 
+def as_folder(place: Location) -> str:
+    """A folder's path or URL as text, with the closing slash that the guide shows."""
+    text = str(place)
+    return text if text.endswith("/") else f"{text}/"
+
+
+def lies_in(place: Location, folder: Location) -> bool:
+    """Whether a place is a folder, or lies in it at any depth; links are followed.
+
+    Raises:
+        UsageError: The links of one of them lead in a circle.
+    """
+    if isinstance(place, ObjectUrl) and isinstance(folder, ObjectUrl):
+        return place.is_relative_to(folder)
+    if isinstance(place, ObjectUrl) or isinstance(folder, ObjectUrl):
+        return False
+    return _resolved(place).is_relative_to(_resolved(folder))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # pathlib's word for it; from Python 3.13 on it takes them
+        raise UsageError(
+            f"The links of {path} lead in a circle.", hint="Mend the link, or give another path."
+        ) from error
+
+
 def file_bytes(place: Location) -> int | None:
     """Size of a file or object in bytes; None if there is none.
 

@@ -49,12 +49,17 @@ def kind_of(finding_id: str) -> FindingKind:
         finding_id: Such as ``AX-T007``, in any case; ``T007`` and ``7`` do too.
 
     Raises:
-        UsageError: There is no such id.
+        UsageError: There is no such id, or it is that of an error.
     """
     wanted = finding_id.strip().upper().removeprefix("AX-").removeprefix("T")
     kind = CATALOGUE.get(f"AX-T{wanted.zfill(3)}")
     if kind is not None:
         return kind
+    if wanted.startswith("E"):
+        raise UsageError(
+            f"{finding_id!r} is the code of an error, not of a finding.",
+            hint="docs/errors.md says what each error means.",
+        )
     near = nearest_names(f"AX-T{wanted}", CATALOGUE) or [min(CATALOGUE), max(CATALOGUE)]
     raise UsageError(
         f"There is no finding {finding_id!r}.",

@@ -148,7 +148,9 @@ def _walk(
         except OSError as error:
             raise InputFolderError(
                 f"The folder {folder} cannot be read: {error.strerror}.",
-                hint=_folder_hint(folder) if folder is root else "",
+                hint=_folder_hint(folder)
+                if folder is root
+                else "Restore access to it, or move it out of the input folder.",
                 path=folder,
             ) from error
         for entry in listed:
@@ -187,9 +189,14 @@ def collision(first: str, second: str, name: str) -> TileCollisionError:
 
 
 def _folder_hint(root: Path) -> str:
+    if os.path.isfile(root):  # noqa: PTH113 (never raises)
+        return "Give the folder that holds the tiles, not a file."
+    if os.path.isdir(root):  # noqa: PTH112 (never raises)
+        return "Restore access to it: see its permissions with ls -ld."
     parent = root.parent
     try:
-        near = nearest_names(root.name, sorted(os.listdir(parent)))  # noqa: PTH208
+        others = sorted(set(os.listdir(parent)) - {root.name})  # noqa: PTH208
     except OSError:
         return "Check the path: the folder above it cannot be read either."
+    near = nearest_names(root.name, others)
     return f"Nearest names there: {', '.join(near)}." if near else "Check the path."

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from axion_stage3.errors import TileGeoreferenceError, TileReadError
+from axion_stage3.tiles.npy_text import text_fault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -40,6 +41,19 @@ _EPSG: Final = re.compile(
 _WKT_AUTHORITY: Final = re.compile(
     r"(?i)(?:ID|AUTHORITY)\s*\[\s*\"EPSG\"\s*,\s*\"?(\d{1,6})\"?\s*\]\s*\]\s*$"
 )
+_CRS_FORM: Final = re.compile(
+    r"(?is)[a-z]\w*:\w+|urn:ogc:def:crs:\w+:[\w.]*:\w+"  # codes of an authority
+    r"|[a-z]\w*\s*\[.+\]"  # WKT
+    r"|\+proj=.+"
+    r"|\{.+\}"  # PROJJSON
+)
+"""GDAL takes any other text for an address to fetch or a file to read."""
+
+_NAMES_A_FILE: Final = re.compile(
+    r"(?i)\binit\W*[=:]|(?:grids|file|catalog)=(?!@null\b)|parameter_?file|\\u"
+)
+"""What makes PROJ read a file, and the escapes of JSON that could hide it."""
+
 _LAST_ROW: Final = (0.0, 0.0, 1.0)
 
 Transform = tuple[float, float, float, float, float, float]
@@ -50,8 +64,8 @@ class Georeference:
     """Where a tile lies.
 
     Attributes:
-        crs: Coordinate reference system: ``EPSG:32633``, or another text that GIS programs
-            understand, such as WKT. One that names its EPSG code is reduced to it.
+        crs: Coordinate reference system: ``EPSG:32633`` or another code of an authority, WKT, PROJ
+            text or PROJJSON. One that names its EPSG code is reduced to it.
         transform: (a, b, c, d, e, f), in units of the CRS per pixel.
     """
 
@@ -69,8 +83,8 @@ class Georeference:
         Raises:
             ValueError: They cannot be a georeference; the message is the reason.
         """
-        if not crs.strip():
-            raise ValueError("the CRS is empty")
+        canonical = canonical_crs(crs)
+        _check_crs(canonical)
         values = tuple(float(value) for value in transform)
         if len(values) == 9 and values[6:] == _LAST_ROW:
             values = values[:6]
@@ -81,7 +95,7 @@ class Georeference:
         a, b, c, d, e, f = values
         if a * e - b * d == 0:
             raise ValueError("the transform has pixels without an area")
-        return cls(canonical_crs(crs), (a, b, c, d, e, f))
+        return cls(canonical, (a, b, c, d, e, f))
 
     @property
     def is_rotated(self) -> bool:
@@ -150,6 +164,21 @@ def canonical_crs(text: str) -> str:
     stripped = text.strip()
     match = _EPSG.fullmatch(stripped) or _WKT_AUTHORITY.search(stripped)
     return f"EPSG:{int(match[1])}" if match else stripped
+
+
+def _check_crs(crs: str) -> None:
+    """Refuse a CRS that an NPZ cannot hold, or that GDAL or PROJ would look up elsewhere."""
+    if not crs:
+        raise ValueError("the CRS is empty")
+    fault = text_fault(crs)
+    if fault is not None:
+        raise ValueError(f"the CRS {fault}")
+    if not _CRS_FORM.fullmatch(crs):
+        raise ValueError(
+            f"the CRS {crs[:60]!r} is no code such as EPSG:32633, no WKT, PROJ text or PROJJSON"
+        )
+    if _NAMES_A_FILE.search(crs):
+        raise ValueError(f"the CRS {crs[:60]!r} names a file")
 
 
 def read_georeference(archive: NpzArchive, path: Location | None = None) -> Georeference | None:
@@ -224,13 +253,14 @@ def agree(
 
 def _read_transform(archive: NpzArchive, where: str, path: Location | None) -> list[float]:
     try:
+        header = archive.header(TRANSFORM_KEY)
+        dtype, shape = header.dtype, header.shape
+        # Before it is inflated; a type that is no number is refused by the reader.
+        if dtype is not None and (dtype.kind not in "fiu" or math.prod(shape) not in (6, 9)):
+            raise _unusable(where, f"transform is {dtype} of shape {shape}, not six numbers", path)
         stored = archive.read([TRANSFORM_KEY])[TRANSFORM_KEY]
     except TileReadError as error:
         raise _unusable(where, str(error), path) from None
-    if stored.dtype.kind not in "fiu" or stored.size not in (6, 9):
-        raise _unusable(
-            where, f"transform is {stored.dtype} of shape {stored.shape}, not six numbers", path
-        )
     return [float(value) for value in stored.reshape(-1)]
 
 

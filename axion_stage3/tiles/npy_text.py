@@ -52,7 +52,24 @@ def decode_text(header: NpyHeader, content: bytes) -> str:
         text = content.decode(encoding).rstrip("\0")
     except UnicodeDecodeError:
         raise MalformedHeaderError("it holds bytes that are no text") from None
+    fault = text_fault(text)
+    if fault is not None:
+        raise MalformedHeaderError(f"it {fault}")
+    return text
+
+
+def text_fault(text: str) -> str | None:
+    """Say what makes a text one that ``decode_text`` would refuse.
+
+    Args:
+        text: The text, without its NPY header.
+
+    Returns:
+        The reason, to follow the name of the text; None if it is fine.
+    """
+    if len(text) > MAX_TEXT_LENGTH:
+        return f"is a text of {len(text):,} characters"
     # A WKT text may have lines.
     if not all(sign.isprintable() or sign in "\n\r\t" for sign in text):
-        raise MalformedHeaderError("it holds control characters")
-    return text
+        return "holds control characters"
+    return None

@@ -8,6 +8,7 @@ deflate stream can exceed 1032:1 (258 bytes from two bits): larger claims are re
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ def read_npz(
     Args:
         source: The file or object, or its content.
         names: Keys to read; None reads all.
-        byte_budget: Most bytes the arrays may take together.
+        byte_budget: Most bytes the arrays may take together once they are float32 or wider.
 
     Returns:
         The arrays by key. They are read-only views of the inflated bytes.
@@ -127,7 +128,7 @@ class NpzArchive:
 
     Args:
         source: The file or object, or its content.
-        byte_budget: Most bytes that arrays read together may take.
+        byte_budget: Most bytes that arrays read together may take once they are float32 or wider.
 
     Attributes:
         names: Keys of the arrays, in the order of the file.
@@ -176,6 +177,18 @@ class NpzArchive:
         with self._read_errors():
             return {name: self._member_header(name) for name in self.names}
 
+    def header(self, name: str) -> MemberHeader:
+        """Read the header of one array.
+
+        Args:
+            name: Its key.
+
+        Raises:
+            TileReadError: It is missing, or its header is damaged.
+        """
+        with self._read_errors():
+            return self._member_header(name)
+
     def read(self, names: Collection[str]) -> dict[str, np.ndarray[Any, Any]]:
         """Read arrays.
 
@@ -190,7 +203,7 @@ class NpzArchive:
         """
         with self._read_errors():
             headers = {name: self._plain_header(name) for name in names}
-            n_bytes = sum(self._entries[name].n_bytes for name in headers)
+            n_bytes = sum(map(_bytes_as_float32, headers.values()))
             if n_bytes > self._byte_budget:
                 raise MalformedZipError(
                     f"its arrays would take {n_bytes:,} bytes, more than the "
@@ -297,6 +310,13 @@ class NpzArchive:
                 hint="Check that the file is there and may be read.",
                 path=self._path,
             ) from error
+
+
+def _bytes_as_float32(header: NpyHeader) -> int:
+    """Bytes of the pixels as the network takes them; masks stay as they are."""
+    assert header.dtype is not None, "plain headers alone are charged"
+    is_mask = header.dtype.kind == "b"
+    return math.prod(header.shape) * (1 if is_mask else max(header.dtype.itemsize, 4))
 
 
 def _open(source: Location | bytes) -> BytesSource | _File:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.errors import NoTilePairsError, TileCollisionError
-from axion_stage3.storage.locations import as_location
+from axion_stage3.storage.locations import as_folder, as_location
 from axion_stage3.tiles.folder_listing import collision, folders_inside, list_folder
 from axion_stage3.tiles.tile_names import nearest_names
 
@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 RESERVED_NAMES: Final = frozenset(("inference_summary.npz", "tile_statistics.npz"))
 """Tiles whose statistics file would replace one of the documents of the run."""
 
-RESERVED_FOLDER: Final = "runs"
-"""Folder of the output folder that holds the records of its runs."""
+RESERVED_FOLDERS: Final = (
+    "runs/",
+    "inference_summary.json/",
+    "tile_statistics.json/",
+    "tile_statistics.jsonl/",
+)
+"""Folder of the output folder that holds the records of its runs, and names of documents there."""
 
 _SHOWN_NAMES: Final = 3
 
@@ -176,28 +181,47 @@ def _refuse_collisions(names: Iterable[str]) -> None:
     for name in sorted(names):
         key = unicodedata.normalize("NFC", name).casefold()
         key = name if key == name else key  # one text less to keep
-        if key in RESERVED_NAMES or key.startswith(RESERVED_FOLDER + "/"):
-            raise TileCollisionError(
-                f"The tile {name} would be written where the run keeps its own documents: "
-                f"{', '.join(sorted(RESERVED_NAMES))} and the folder {RESERVED_FOLDER} are taken.",
-                hint="Rename this tile, or its folder, on both sides.",
-                tile_name=name,
-            )
+        refuse_reserved(key, name)
         if key in seen:
             raise collision(seen[key], name, name)
         seen[key] = name
+
+
+def refuse_reserved(key: str, name: str) -> None:
+    """Refuse a tile that would be written where the run keeps its own documents.
+
+    Args:
+        key: Its name as disks that ignore case compare it, ending in ``.npz``.
+        name: Its name, for the message.
+
+    Raises:
+        TileCollisionError: The name is taken.
+    """
+    if key in RESERVED_NAMES or key.startswith(RESERVED_FOLDERS):
+        raise TileCollisionError(
+            f"The tile {name} would be written where the run keeps its own documents: "
+            f"{', '.join(sorted(RESERVED_NAMES))} and the folders {', '.join(RESERVED_FOLDERS)} "
+            "are taken.",
+            hint="Rename this tile, or its folder, on both sides.",
+            tile_name=name,
+        )
 
 
 def _no_pairs(
     opt_v2: TileFolder, s1: TileFolder, refused: Sequence[RefusedFile]
 ) -> NoTilePairsError:
     message = (
-        f"No matching tile pairs found between {opt_v2.root} and {s1.root}. "
-        f"{_inventory(opt_v2)} {_inventory(s1)}"
+        f"No matching tile pairs found between {as_folder(opt_v2.root)} and {as_folder(s1.root)}: "
+        f"{_inventory(opt_v2)}, {_inventory(s1)}."
     )
     if refused:
         first = refused[0]
         message += f" Not used: {len(refused)}, such as {str(first.path)!r} ({first.reason})."
+    shared = sorted(set(map(_file_name, opt_v2.tiles)).intersection(map(_file_name, s1.tiles)))
+    if shared:
+        message += f" {shared[0]} is there more than once ({_namesakes(shared[0], opt_v2, s1)})."
+        hint = "A file name that is there more than once needs the same sub-folder on both sides."
+        return NoTilePairsError(message, hint=hint, path=opt_v2.root)
     hint = "A pair has the same file name in both folders, such as tile_001.npz."
     for name in sorted(opt_v2.tiles)[:_SHOWN_NAMES]:
         near = nearest_names(_file_name(name), map(_file_name, sorted(s1.tiles)))
@@ -207,12 +231,22 @@ def _no_pairs(
     return NoTilePairsError(message, hint=hint, path=opt_v2.root)
 
 
+def _namesakes(file_name: str, *folders: TileFolder) -> str:
+    """All files of one name, as far as they are shown."""
+    paths = [
+        f"{as_folder(folder.root)}{name}"
+        for folder in folders
+        for name in sorted(folder.tiles)
+        if _file_name(name) == file_name
+    ]
+    return ", ".join(paths[:_SHOWN_NAMES]) + (", ..." if len(paths) > _SHOWN_NAMES else "")
+
+
 def _inventory(folder: TileFolder) -> str:
     names = sorted(folder.tiles)
     if not names:
-        return f"{folder.root} holds no NPZ file."
+        return f"{as_folder(folder.root)} holds no NPZ file"
     more = ", ..." if len(names) > _SHOWN_NAMES else ""
     files = "file" if len(names) == 1 else "files"
-    return (
-        f"{folder.root} holds {len(names)} NPZ {files} ({', '.join(names[:_SHOWN_NAMES])}{more})."
-    )
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return f"{as_folder(folder.root)} holds {len(names)} NPZ {files} ({shown}{more})"

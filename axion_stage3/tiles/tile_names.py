@@ -41,6 +41,8 @@ def name_fault(name: str) -> str | None:
     parts = name.split("/")
     if not _NO_FOLDERS.isdisjoint(parts):
         return "its name leads out of the folder"
+    if "Cs" in map(unicodedata.category, name):  # how Python reads a byte that is no UTF-8
+        return "its name is not UTF-8"
     if "\\" in name or _has_control_characters(name):
         return "its name holds control characters or backslashes"
     if len(name.encode()) > LONGEST_PATH_BYTES or any(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from axion_stage3.errors import InputError, InputFolderError, TileError
 from axion_stage3.tiles.tile_loading import load_optical, load_radar
+from axion_stage3.tiles.tile_names import name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,10 +69,18 @@ def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
         path: The CSV. Lines whose split is neither ``train`` nor ``val`` are left out.
 
     Raises:
-        InputError: No such file, a column or a cell is missing, a tile stands there twice, or a
-            group stands in train and in val.
+        InputError: No such file, a column or a cell is missing, a tile stands there twice or has
+            an unusable name, or a group stands in train and in val.
     """
     entries = _read_entries(path)
+    for entry in entries:
+        fault = name_fault(entry.tile)
+        if fault is not None:
+            raise InputError(
+                f"The split file {path} names the tile {entry.tile!r}: {fault}.",
+                hint="Name each tile by its path below s2_truth/, such as tile_001.npz.",
+                path=path,
+            )
     counts = Counter(entry.tile for entry in entries)
     repeated = [tile for tile, count in counts.items() if count > 1]
     if repeated:

@@ -96,6 +96,19 @@ class TileEvaluation:
 
 
 @dataclass(frozen=True)
+class LeftOutTile:
+    """A tile that could not be evaluated.
+
+    Attributes:
+        tile: Name of the tile.
+        reason: What is wrong with it, or with one of its partners.
+    """
+
+    tile: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class MetricSummary:
     """One metric over the groups of one family.
 
@@ -149,26 +162,31 @@ class EvaluationDocument:
         schema_version: Version of this layout.
         command: ``evaluate``.
         families: A summary of each family of opt_v2 tiles.
-        tiles: Every tile.
+        tiles: Every tile that was evaluated.
+        left_out: Tiles that could not be; no figure counts them.
     """
 
     schema_version: int
     command: str
     families: tuple[FamilySummary, ...]
     tiles: tuple[TileEvaluation, ...]
+    left_out: tuple[LeftOutTile, ...]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured, by tile and by family."""
+    """Everything measured, by tile and by family, and the tiles that could not be."""
 
     tiles: tuple[TileEvaluation, ...]
     families: tuple[FamilySummary, ...]
+    left_out: tuple[LeftOutTile, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """Return a versioned JSON document; docs/schemas/evaluate.schema.json describes it."""
         return asdict(
-            EvaluationDocument(EVALUATION_SCHEMA_VERSION, "evaluate", self.families, self.tiles)
+            EvaluationDocument(
+                EVALUATION_SCHEMA_VERSION, "evaluate", self.families, self.tiles, self.left_out
+            )
         )
 
 

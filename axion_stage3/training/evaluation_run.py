@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,13 @@ import torch
 
 from axion_stage3.config import MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import load_checkpoint
-from axion_stage3.errors import InputError, TileShapeError, UsageError
+from axion_stage3.errors import (
+    InputError,
+    TileError,
+    TileReadError,
+    TileShapeError,
+    UsageError,
+)
 from axion_stage3.inference.predictor import Predictor
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.progress import no_progress
@@ -21,7 +27,12 @@ from axion_stage3.tiles.pairing import find_pairs, find_tiles
 from axion_stage3.tiles.tile_loading import load_optical, load_output, load_radar
 from axion_stage3.training.baselines import PixelRegression, smoothed
 from axion_stage3.training.dataset import load_tiles, read_split_file
-from axion_stage3.training.evaluation import Evaluation, EvaluationCase, evaluate_cases
+from axion_stage3.training.evaluation import (
+    Evaluation,
+    EvaluationCase,
+    LeftOutTile,
+    evaluate_cases,
+)
 from axion_stage3.training.radar_generator import (
     N_DRAWS,
     draw_for_tile,
@@ -113,6 +124,8 @@ def evaluate_folders(
 ) -> Evaluation:
     """Compare given opt_v2 and opt_final tiles with their truth.
 
+    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+
     Args:
         truth_dir: True optical tiles.
         opt_v2_dir: Stage 2 tiles; those without a truth of the same name are left out.
@@ -124,7 +137,7 @@ def evaluate_folders(
 
     Raises:
         UsageError: Neither ``opt_final_dir`` nor ``s1_dir`` is given, or the method is a baseline.
-        InputError: A folder or tile is missing, unreadable or of another shape.
+        InputError: A folder is missing or unreadable, or no tile can be evaluated.
         CheckpointError: The checkpoint is missing or unfit.
     """
     options = options or GroundingOptions()
@@ -157,8 +170,8 @@ def evaluate_folders(
         opt_final, draws = ground(name, opt_v2, s1)
         if not truth.shape == opt_v2.shape == opt_final.shape:
             raise TileShapeError(
-                f"Tile {name}: truth {truth.shape}, opt_v2 {opt_v2.shape} and opt_final"
-                f" {opt_final.shape} differ in size.",
+                f"truth {truth.shape}, opt_v2 {opt_v2.shape} and opt_final {opt_final.shape}"
+                " differ in size.",
                 hint="Compare tiles of the same scene and grid.",
                 tile_name=name,
             )
@@ -166,8 +179,17 @@ def evaluate_folders(
         return EvaluationCase(name, group, GIVEN, truth, opt_v2, opt_final, s1, draws)
 
     reference = checkpoint.grounding_reference if checkpoint else None
+    left_out: list[LeftOutTile] = []
     with progress("Evaluating tiles", len(names)) as shown:
-        return evaluate_cases(_counted(map(case, names), shown), reference)
+        evaluation = evaluate_cases(_usable(case, names, left_out, shown), reference)
+    if not evaluation.tiles:
+        raise InputError(
+            f"None of the {len(names)} tiles can be evaluated."
+            f" Tile {left_out[0].tile}: {left_out[0].reason}",
+            hint="`axion-stage3 inspect-tile` shows what a tile holds.",
+            path=truth_dir,
+        )
+    return replace(evaluation, left_out=tuple(left_out))
 
 
 def evaluate_surrogates(
@@ -225,6 +247,23 @@ def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> Non
             )
 
 
+def _usable(
+    case: Callable[[str], EvaluationCase],
+    names: Iterable[str],
+    left_out: list[LeftOutTile],
+    shown: Advancing,
+) -> Iterator[EvaluationCase]:
+    """The cases that can be made; the tiles of the others are added to ``left_out``."""
+    for name in names:
+        try:
+            made = case(name)
+        except TileError as error:
+            left_out.append(LeftOutTile(name, error.message))
+        else:
+            yield made
+        shown.advance()
+
+
 def _counted(cases: Iterable[EvaluationCase], shown: Advancing) -> Iterator[EvaluationCase]:
     for case in cases:
         yield case
@@ -250,7 +289,7 @@ def _given_outputs(folder: Path) -> Grounding:
 
     def read(name: str, _opt_v2: np.ndarray, _s1: np.ndarray | None) -> Grounded:
         if name not in found:
-            raise InputError(
+            raise TileReadError(
                 f"There is no opt_final tile {name} in {folder}.",
                 hint="Run infer on it first, or leave --opt-final-dir out and give --s1-dir.",
                 path=folder,

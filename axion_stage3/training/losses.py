@@ -110,7 +110,7 @@ def _doubt_error(network: GroundingNetwork, batch: TrainingBatch, doubt: Tensor)
     """Laplace's negative log-likelihood of the error of opt_v2 around each pixel."""
     with torch.no_grad():
         error = to_network_space(batch.opt_v2) - to_network_space(batch.mendable)
-        error = (error / network.optical_std[:, None, None]).abs().mean(dim=1, keepdim=True)
+        error = (error / network.optical_std[:, None, None]).abs()
         padding = _DOUBT_WINDOW_PX // 2
         error = avg_pool2d(error, _DOUBT_WINDOW_PX, 1, padding, count_include_pad=False)
     return (error / doubt + doubt.log()).mean()

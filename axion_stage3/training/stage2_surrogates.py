@@ -3,7 +3,8 @@
 Real Stage 2 outputs are not to be had for training, so their faults are simulated (see
 ``stage2_faults.py``). One severity per sample, from nothing to everything, scales all its faults,
 and a switch per fault decides which there are: a network that always sees strong faults "corrects"
-good tiles.
+good tiles. In half of the samples each band has its own share of them, and in a fifth they are in
+regions only: a network that never sees a right band beside a wrong one trusts both or neither.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.network import from_network_space, to_network_space
-from axion_stage3.training.random_fields import uniform
+from axion_stage3.training.random_fields import region_mask, uniform
 from axion_stage3.training.stage2_faults import FAULTS, TRACEABLE_FAULTS, UNTRACEABLE_FAULTS
 from axion_stage3.training.surrogate_scene import Fault, SurrogateScene
+
+_SHARE_UNEQUAL_BANDS = 0.5
+_SHARE_REGIONAL = 0.2
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,19 @@ def training_surrogate(
         strength = severity * uniform(batch, 0.3, 1.0, random)
         if name not in left_out:
             strengths[name] = torch.where(is_on, strength, 0.0)
-    return apply_faults(scene, strengths, random)
+    whole = apply_faults(scene, strengths, random)
+    share = _faulty_share(scene.truth, random)
+    return Surrogate(torch.lerp(whole.mendable, whole.opt_v2, share), whole.mendable)
+
+
+def _faulty_share(x: Tensor, random: torch.Generator) -> Tensor:
+    """How much of the faults each band has, (B, 4, H, W), 0..1; in some samples in regions only."""
+    batch = x.shape[0]
+    of_band = uniform((batch, 4, 1, 1), -0.25, 1.25, random).clamp(0.0, 1.0)
+    differs = uniform((batch, 1, 1, 1), 0.0, 1.0, random) < _SHARE_UNEQUAL_BANDS
+    is_regional = uniform((batch, 1, 1, 1), 0.0, 1.0, random) < _SHARE_REGIONAL
+    of_place = torch.where(is_regional, region_mask(x, random), 1.0)
+    return torch.where(differs, of_band, 1.0) * of_place
 
 
 def scene_of(

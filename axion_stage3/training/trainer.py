@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
-from axion_stage3.errors import TrainingError
+from axion_stage3.errors import OutputError, TrainingError
 from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.random_fields import centre_crop
@@ -114,7 +114,7 @@ class Trainer:
         output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
 
     Raises:
-        CheckpointError: The checkpoint to start from is missing or unfit.
+        CheckpointError: The checkpoint to start from, or the state found, is missing or unfit.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Trainer:
 
         Raises:
             TrainingError: The loss is no longer finite; the last good checkpoint stays.
-            OutputError: A checkpoint cannot be written.
+            OutputError: A checkpoint or the log cannot be written.
         """
         saved = time.monotonic()
         while self.progress < 1.0 and not interruption.is_requested:
@@ -291,8 +291,16 @@ class Trainer:
         }
 
     def _log(self, entry: dict[str, object]) -> None:
-        with (self.output_dir / "training_log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        path = self.output_dir / "training_log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"The log {path} cannot be written: {error.strerror}.",
+                hint="Check the disk and the permissions, or give another --output-dir.",
+                path=path,
+            ) from error
 
     def _refuse_to_go_on(self, losses: Losses, tile_index: Tensor) -> None:
         names = sorted({self.material.tiles.names[int(i)] for i in tile_index})

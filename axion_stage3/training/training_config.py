@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from axion_stage3.config import MAX_TIMESTEPS
+
 
 class TrainingConfig(BaseModel):
     """Everything that decides what a training run does; stored in the checkpoint."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, description="Seed of initialisation, crops, faults, noise.")
     batch_size: int = Field(default=16, ge=2, description="Crops per step.")
@@ -53,5 +55,7 @@ class TrainingConfig(BaseModel):
     left_out_faults: tuple[str, ...] = Field(
         default=(), description="Faults never trained on (leave-one-family-out validation)."
     )
-    timesteps: int = Field(default=10, ge=1, description="Default timesteps of the checkpoint.")
+    timesteps: int = Field(
+        default=10, ge=1, le=MAX_TIMESTEPS, description="Default timesteps of the checkpoint."
+    )
     datasets: str = Field(default="", description="Names of the data sets, for the checkpoint.")

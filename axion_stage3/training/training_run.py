@@ -44,7 +44,8 @@ def train(
         InputError: The split file or a tile is missing or unfit; found before training starts.
         UsageError: ``output_dir`` holds a run with another configuration, or a fault to be left
             out is not known, or the detail is to be trained without a checkpoint to start from.
-        CheckpointError: The checkpoint to start from is missing or unfit.
+        CheckpointError: The checkpoint to start from is missing or unfit, or the state in
+            ``output_dir`` is damaged.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.
@@ -64,7 +65,7 @@ def train(
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes
     target = resolve_device(device)
-    read_state(output_dir / STATE_NAME, config, target)  # refuses another configuration, likewise
+    read_state(output_dir / STATE_NAME, config)  # refuses another configuration, likewise
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.errors import UsageError
+from axion_stage3.errors import CheckpointError, UsageError
 from axion_stage3.training.validation import ValidationResult
 
 if TYPE_CHECKING:
@@ -40,20 +40,25 @@ def save_state(trainer: Trainer, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_state(path: Path, config: TrainingConfig, device: torch.device) -> dict[str, Any] | None:
+def read_state(path: Path, config: TrainingConfig) -> dict[str, Any] | None:
     """Read the state in a file; None where there is no file.
 
     Raises:
         UsageError: The state was written with another configuration (its length may differ).
+        CheckpointError: The file is damaged, or no state of a training.
     """
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     current = config.model_dump(mode="json")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        stored = dict(state["config"])
+    except Exception as error:  # a damaged file can make torch raise anything
+        raise _unfit(path) from error
     changed = sorted(
         key
-        for key in current.keys() | state["config"].keys()
-        if key not in _MAY_CHANGE and current.get(key) != state["config"].get(key)
+        for key in current.keys() | stored.keys()
+        if key not in _MAY_CHANGE and current.get(key) != stored.get(key)
     )
     if changed:
         raise UsageError(
@@ -69,14 +74,30 @@ def load_state(trainer: Trainer, path: Path) -> None:
 
     Raises:
         UsageError: As for :func:`read_state`.
+        CheckpointError: Likewise.
     """
-    state = read_state(path, trainer.config, trainer.device)
+    state = read_state(path, trainer.config)
     if state is None:
         return
+    try:
+        _restore(trainer, state)
+    except Exception as error:  # whatever a foreign file holds in place of a state
+        raise _unfit(path) from error
+
+
+def _restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.network.load_state_dict(state["network"])
     trainer.average.load_state_dict(state["average"])
     trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.random.set_state(state["random"].cpu())
-    trainer.step = state["step"]
-    trainer.seconds = state["seconds"]
+    trainer.random.set_state(state["random"])
+    trainer.step = int(state["step"])
+    trainer.seconds = float(state["seconds"])
     trainer.best = None if state["best"] is None else ValidationResult.from_document(state["best"])
+
+
+def _unfit(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"The state {path} is damaged, or none that this version can go on from.",
+        hint="Remove it to train anew, or give another --output-dir.",
+        path=path,
+    )

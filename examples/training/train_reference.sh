@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Train the bundled reference checkpoint: four parts, about four hours and a quarter of one core.
+# Train the bundled reference checkpoint: six parts, about six hours of one core.
 #   bash examples/training/train_reference.sh DATA
-# DATA holds s1/ and s2_truth/. The result is training/fourth/average.safetensors. Stopped, the same command goes on.
+# DATA holds s1/ and s2_truth/. The result is training/sixth/last.safetensors. Stopped, the same command goes on.
 set -euo pipefail
 data="${1:?name the folder of the data: train_reference.sh DATA}"
 here="$(dirname "$0")"
@@ -17,19 +17,21 @@ train() { # PART [COMMAND that runs it]
     --config "$here/reference_$part.toml" --output-dir "training/$part"
 }
 
-# The average of a part's end with what there was after about a fifth of it harms nearly right tiles less than its end.
-train_and_average() { # PART SHARE_OF_ITS_END
+# The average of a part's end with what there was earlier in it harms nearly right tiles less than its end.
+train_and_average() { # PART MINUTES_OF_THE_EARLIER SHARE_OF_ITS_END
   local folder="training/$1"
   if [ ! -e "$folder/early.safetensors" ]; then
-    train "$1" timeout --foreground --signal=INT 17m || [ $? -eq 124 ]
+    train "$1" timeout --foreground --signal=INT "$2m" || [ $? -eq 124 ]
     cp "$folder/last.safetensors" "$folder/early.safetensors"
   fi
   train "$1"
   python "$here/average_checkpoints.py" "$folder/last.safetensors" "$folder/early.safetensors" \
-    "$folder/average.safetensors" --share-of-late "$2"
+    "$folder/average.safetensors" --share-of-late "$3"
 }
 
 train first
-train_and_average second 0.8
+train_and_average second 17 0.8
 train third
-train_and_average fourth 0.75
+train_and_average fourth 17 0.75
+train_and_average fifth 44 0.8
+train sixth

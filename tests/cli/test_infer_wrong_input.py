@@ -165,7 +165,7 @@ RUN_FAULTS: dict[str, tuple[Callable[[], object], dict[str, str], int, list[str]
         rename_all,
         {},
         4,
-        ["No matching tile pairs found between stage2_outputs and tiles/s1", "tile_001_s1.npz"],
+        ["No matching tile pairs found between stage2_outputs/ and tiles/s1/", "tile_001_s1.npz"],
     ),
     "output is a file": (lambda: None, {"output_dir": str(CHECKPOINT)}, 6, [str(CHECKPOINT)]),
     "output below a file": (lambda: None, {"output_dir": f"{CHECKPOINT}/x"}, 6, [str(CHECKPOINT)]),
@@ -213,6 +213,25 @@ def test_cuda_without_cuda(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert err.startswith("Error AX-E700: ")
     assert "--device cpu" in err
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="pathlib takes circles of links")
+@pytest.mark.parametrize("option", ["opt_v2_dir", "output_dir"])
+def test_a_circle_of_links_is_named(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("loop").symlink_to("loop")
+    assert infer(**{option: "loop"}) == 2
+    assert "The links of loop lead in a circle.\n" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the folder in use cannot be removed")
+def test_a_working_directory_that_is_gone_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path.cwd().rmdir()
+    assert infer() == 4
+    assert "The working directory is not there any more." in capsys.readouterr().err
 
 
 def test_missing_options_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,12 @@ def test_a_merge_says_which_shards_are_missing(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("workspace")
-@pytest.mark.parametrize("folder", ["nowhere", "tiles"])
+@pytest.mark.parametrize("folder", ["nowhere", "tiles", "tiles/s1/tile_001.npz"])
 def test_a_merge_of_no_run_is_refused(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["merge", folder]) == 4
-    assert folder in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert folder in said
+    assert "choose" not in said
     assert not Path(folder, "inference_summary.json").exists()
 
 
@@ -92,6 +94,33 @@ def test_a_bad_shard_is_one_clear_message(shard: str, capsys: pytest.CaptureFixt
     assert f"--shard is '{shard}'" in said
     assert "give K/N with K from 1 to N, such as 3/16" in said
     assert not Path("parts").exists()
+
+
+@pytest.mark.usefixtures("workspace")
+def test_more_shards_than_can_be_named_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer("parts", "--shard", "1/100000") == 2
+    said = capsys.readouterr().err
+    assert "N at most 99999" in said
+    assert not Path("parts").exists()
+
+
+@pytest.mark.usefixtures("workspace")
+def test_of_many_missing_shards_the_first_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer("parts", "--shard", "1/99999", "--quiet") == 0
+    capsys.readouterr()
+    assert run(["merge", "parts", "--quiet"]) == 3
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "not begun" in line)
+    assert line.endswith("20/99999, 21/99999 and 99978 more")
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_manifest_of_too_many_shards_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer("parts", "--shard", "1/3", "--quiet") == 0
+    capsys.readouterr()
+    manifest = Path("parts/runs/run-manifest-1-of-3.json")
+    manifest.write_text(manifest.read_text().replace('"1/3"', '"1/100000"'))
+    run(["merge", "parts", "--quiet"])
+    assert "not begun" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("workspace")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SMALL = NetworkConfig(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), denoiser_width=8, denoiser_blocks=1)
@@ -119,6 +121,65 @@ def test_outputs_of_another_size_are_refused_by_name(
     assert "Tile tile_0.npz: truth (4, 32, 32)" in capsys.readouterr().err
 
 
+def break_truth(tiles: Path) -> None:
+    (tiles / "truth" / "tile_1.npz").write_bytes(b"no NPZ")
+
+
+def break_radar(tiles: Path) -> None:
+    (tiles / "s1" / "tile_1.npz").write_bytes(b"no NPZ")
+
+
+def put_nan_into_truth(tiles: Path) -> None:
+    truth = make_tile(1, 32).truth.copy()
+    truth[0, 3, 3] = float("nan")
+    write_npz(tiles / "truth" / "tile_1.npz", {"opt_v2": truth})
+
+
+def shrink_truth(tiles: Path) -> None:
+    write_npz(tiles / "truth" / "tile_1.npz", {"opt_v2": make_tile(1, 24).truth})
+
+
+def shrink_radar(tiles: Path) -> None:
+    write_npz(tiles / "s1" / "tile_1.npz", {"s1": make_tile(1, 24).s1})
+
+
+@pytest.mark.parametrize(
+    "damage", [break_truth, break_radar, put_nan_into_truth, shrink_truth, shrink_radar]
+)
+def test_a_tile_that_cannot_be_evaluated_is_left_out_and_named(
+    damage: Callable[[Path], None],
+    tiles: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(tiles)
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--json"]) == 3
+    text, said = capsys.readouterr()
+    document = check_document(text, "evaluate")
+    assert [tile["tile"] for tile in document["tiles"]] == ["tile_0.npz", "tile_2.npz"]
+    assert document["families"][0]["n_tiles"] == 2
+    (left_out,) = document["left_out"]
+    assert left_out["tile"] == "tile_1.npz"
+    assert "1 tile left out:\n  - tile_1.npz\n" in said
+    assert said.split()[-1] == left_out["reason"].split()[-1]
+    assert "--opt-scale" not in said  # which evaluate does not have
+    assert "--fill-invalid" not in said
+
+
+def test_an_output_that_a_run_did_not_make_is_left_out(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 2):
+        write_npz(tmp_path / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 32).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    assert run(["evaluate", *folders, "--opt-final-dir", str(tmp_path)]) == 3
+    text, said = capsys.readouterr()
+    assert "given: 2 tiles in 2 groups" in text
+    assert "There is no opt_final tile tile_1.npz" in " ".join(said.split())
+
+
 def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
     tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +238,44 @@ def test_parquet_holds_the_table_of_the_csv(tiles: Path, checkpoint: Path, tmp_p
     ]
 
 
+@pytest.mark.parametrize(
+    ("target", "exit_code", "words"),
+    [
+        ("tiles/truth/tile_0.csv", 2, "input folders are never written to"),
+        ("tiles/opt_v2/more.csv", 2, "input folders are never written to"),
+        ("tiles/s1/more.csv", 2, "input folders are never written to"),
+        ("tiles/truth/tile_0.npz", 6, "is a tile"),
+        ("out/tile_0.npz", 6, "is a tile"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_a_table_changes_no_tile_and_no_input_folder(
+    tiles: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    target: str,
+    exit_code: int,
+    words: str,
+) -> None:
+    shutil.copytree(tiles / "truth", tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1"]
+    assert run(["evaluate", *folders, option, str(tmp_path / target)]) == exit_code
+    assert words in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_link_to_the_csv_is_followed(tiles: Path, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("table.csv")
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--csv", f"{tmp_path}/link.csv"]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "table.csv").read_text().startswith("tile,")
+
+
 @pytest.mark.parametrize("method", ["checkpoint", "smoothed", "regression"])
 def test_a_method_is_judged_on_held_out_scenes(
     method: str, tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -211,6 +310,7 @@ def test_a_method_is_judged_on_held_out_scenes(
             "no folder no/such for the file",
         ),
         ([*FOLDERS, "--opt-final-dir", "z", "--timesteps", "1"], 2, "--timesteps is for running"),
+        ([*FOLDERS, "--opt-final-dir", "z", "--checkpoint", "c"], 2, "--checkpoint is for running"),
         (FOLDERS, 2, "nothing to compare"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--family", "z"], 2, "family 'z'"),
         (["evaluate", "--data-dir", "x", "--split-file", "y", "--method", "z"], 2, "method 'z'"),
@@ -225,6 +325,41 @@ def test_wrong_options_get_one_message(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("timesteps = 5000", "less than or equal to 1000"),
+        ("learning_rate = inf", "finite number"),
+        ("weight_decay = nan", "finite number"),
+        ("clip_norm = inf", "finite number"),
+        ("max_minutes = inf", "finite number"),
+    ],
+)
+def test_numbers_that_training_cannot_work_with_are_refused_at_once(
+    entry: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.toml").write_text(entry)
+    assert run(["train", "--config", str(tmp_path / "t.toml")]) == 2
+    error = capsys.readouterr().err
+    assert entry.partition(" ")[0] in error
+    assert words in error
+
+
+def test_a_file_in_place_of_the_folder_of_pictures_is_named(
+    tmp_path: Path, tiles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth").rename(tiles / "s2_truth")
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
+    (tmp_path / "quick.toml").write_text("generator_steps = 1\ncrop_px = 32\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "validation").touch()
+    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--max-steps", "1"]
+    arguments += ["--output-dir", f"{tmp_path}/out", "--config", f"{tmp_path}/quick.toml"]
+    assert run(["train", *arguments, "--batch-size", "2"]) == 6
+    assert "out/validation cannot be made: File exists" in capsys.readouterr().err
 
 
 def test_training_a_checkpoint_and_using_it(

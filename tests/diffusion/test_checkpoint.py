@@ -131,6 +131,7 @@ def test_a_file_of_more_than_512_mib_is_refused_unread(tmp_path: Path, suffix: s
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"sigma_max": math.inf}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"rho": math.nan}), "'schedule'"),
+        (lambda e: e["config"].update(schedule={"rho": 10**400}), "'schedule'"),
         (lambda e: e["config"].update(schedule=[1, 2]), "'schedule'"),
         (lambda e: e["config"].update(timesteps=1001), "'timesteps' is 1001"),
         (lambda e: e["config"].update(timesteps=True), "'timesteps' is True"),

@@ -103,8 +103,8 @@ def test_composing_the_residual_returns_the_detail_it_was_made_from() -> None:
     matrix = torch.eye(4) + 0.2
     network.whitening.copy_(matrix)
     network.unwhitening.copy_(matrix.inverse())
-    drawn = 1.25 * 9.0  # as long as that much is missing
-    spread = torch.full((1, 4, 64, 64), 9.0)
+    drawn = 9.0  # as long as that much is missing
+    spread = torch.full((1, 4, 64, 64), drawn)
     given = network.expect_detail(network.encode(opt_v2, s1))
     given = given._replace(spread=spread, strength=1e4 * spread)
     truth = given.mean + 0.1 * torch.randn(1, 4, 64, 64)
@@ -128,7 +128,7 @@ def test_no_more_detail_is_drawn_than_is_missing() -> None:
     assert not drawn(9.0, 0.9 * present).any()  # all that is expected is there
     # Of twice the strength that is there, three quarters of the power are missing.
     expected = highpass(
-        torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75 * 2 * present)
+        torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75**1.15 * 2 * present)
     )
     torch.testing.assert_close(drawn(99.0, 2 * present), expected, rtol=1e-3, atol=1e-5)
     assert drawn(0.05, 9 * present).abs().max() < 0.001  # opt_v2 is right: too faint to be drawn
@@ -161,7 +161,7 @@ def test_the_gate_closes_where_nothing_speaks_against_opt_v2() -> None:
     changes = {}
     for bias in (-100.0, 100.0):
         assert network.encoder.gains.bias is not None
-        network.encoder.gains.bias[0] = bias
+        network.encoder.gains.bias[:4] = bias
         encoding = network.encode(opt_v2, s1)
         change = to_network_space(encoding.mean) - to_network_space(opt_v2)
         gate = encoding.doubt / (encoding.doubt + 0.1)
@@ -172,13 +172,28 @@ def test_the_gate_closes_where_nothing_speaks_against_opt_v2() -> None:
     torch.testing.assert_close(changes[-100.0], changes[100.0], rtol=1e-3, atol=1e-4)
 
 
+@torch.no_grad()
+def test_each_band_has_a_gate_of_its_own() -> None:
+    network = randomised()
+    opt_v2, s1 = pair(1, 32, 32)
+    opened = network.encode(opt_v2, s1)
+    assert network.encoder.gains.bias is not None
+    network.encoder.gains.bias[1] = -100.0
+    closed = network.encode(opt_v2, s1)
+    changed = (closed.mean - opened.mean).abs().amax(dim=(0, 2, 3))
+    assert changed[1] > 1e-4
+    assert not changed[[0, 2, 3]].any()
+    correction = (to_network_space(closed.mean) - to_network_space(opt_v2)).abs().mean((0, 2, 3))
+    assert correction[1] < 0.2 * correction[[0, 2, 3]].min()
+
+
 def test_what_the_gate_lets_through_does_not_train_it() -> None:
     network = randomised()
     network.encode(*pair(1, 32, 32)).mean.square().sum().backward()
     gradient = network.encoder.gains.weight.grad
     assert gradient is not None
-    assert not gradient[0].any()
-    assert gradient[1:].any()
+    assert not gradient[:4].any()
+    assert gradient[4:].any()
 
 
 def test_mean_and_doubt_alone_train_the_encoder() -> None:
@@ -214,24 +229,23 @@ def test_tiles_that_are_no_multiple_of_eight_are_continued_by_reflection() -> No
 def test_each_gain_weighs_its_band_of_detail() -> None:
     random = torch.Generator().manual_seed(2)
     tiles = torch.randn(1, 6, 40, 32, generator=random)
-    for band, detail in enumerate(detail_bands(tiles)):
-        expected = {
-            0: (detail[:, :3], None),  # trust in visible
-            1: (None, detail[:, 3:4]),  # trust in NIR
-            2: (detail[:, 4:5].expand(-1, 3, -1, -1), None),  # leak of VV into visible
-            3: (detail[:, 5:6].expand(-1, 3, -1, -1), None),  # of VH into visible
-            4: (None, detail[:, 4:5]),  # of VV into NIR
-            5: (None, detail[:, 5:6]),  # of VH into NIR
-        }
-        for gain, (visible, nir) in expected.items():
+    visible, nir = [0, 1, 2], [3]
+    for number, detail in enumerate(detail_bands(tiles)):
+        common = detail[:, visible].mean(dim=1)
+        expected = [
+            *(([band], detail[:, band]) for band in range(4)),  # trust
+            *(([band], common) for band in range(4)),  # loan of what the visible bands share
+            (visible, detail[:, 4]),  # leak of VV into visible
+            (visible, detail[:, 5]),  # of VH into visible
+            (nir, detail[:, 4]),  # of VV into NIR
+            (nir, detail[:, 5]),  # of VH into NIR
+        ]
+        for gain, (bands, source) in enumerate(expected):
             gains = torch.zeros(1, N_GAINS, 40, 32)
-            gains[:, 6 * band + gain] = 0.5
-            weighed = weighted_detail(tiles, gains)
-            zeros = torch.zeros(1, 3, 40, 32)
-            wanted = zeros if visible is None else 0.5 * visible
-            torch.testing.assert_close(weighed[:, :3], wanted)
-            wanted = zeros[:, :1] if nir is None else 0.5 * nir
-            torch.testing.assert_close(weighed[:, 3:], wanted)
+            gains[:, len(expected) * number + gain] = 0.5
+            wanted = torch.zeros(1, 4, 40, 32)
+            wanted[:, bands] = 0.5 * source
+            torch.testing.assert_close(weighted_detail(tiles, gains), wanted)
 
 
 @pytest.mark.parametrize("sigma_px", [SIGMA_PX, *BAND_SIGMAS_PX])

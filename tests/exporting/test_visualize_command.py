@@ -153,6 +153,38 @@ def test_the_console_names_what_could_not_be_drawn(
     assert figures.endswith(f"figures: {tmp_path}/pictures/figures/")
     assert not_drawn.startswith("Not drawn: north/tile_00.npz: ")
 
+    assert run(["visualize", str(own_run), *options[:-1], "7", "-q"]) == 3
+
+    assert "6 of 8 tiles were drawn" in capsys.readouterr().out
+
+
+def test_the_report_counts_what_could_not_be_compared(
+    visualize: Callable[..., tuple[int, dict[str, Any]]], own_run: Path
+) -> None:
+    truth = own_run.parent / "truth"
+    options = ("--only", "report", "--no-findings", "--truth-dir", truth)
+    for n_missing, name in enumerate(["north/tile_00.npz", "north/tile_01.npz"], start=1):
+        (truth / name).unlink()
+        _, document = visualize(own_run, *options)
+        html = Path(document["report"]).read_text(encoding="utf-8")
+        assert f"<dt>not compared with the truth</dt><dd>{n_missing}</dd>" in html
+
+
+def test_a_truth_folder_of_other_tiles_is_refused(
+    own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, into = own_run.parent / "truth", tmp_path / "pictures"
+    options = ["--into", str(into), "--truth-dir", str(truth)]
+    (truth / "south/tile_10.npz").unlink()
+    assert run(["visualize", str(own_run), *options, "--tile", "south/tile_10"]) == 4
+    assert "south/tile_10.npz has no truth of the same name" in capsys.readouterr().err
+
+    for path in truth.rglob("*.npz"):
+        path.rename(path.with_stem(f"{path.stem}_truth"))
+    assert run(["visualize", str(own_run), *options]) == 4
+    assert "None of the 8 tiles has a truth of the same name" in capsys.readouterr().err
+    assert not into.exists()
+
 
 def test_the_console_says_where_everything_is(
     pictured_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -238,18 +238,31 @@ def test_a_plan_writes_nothing(infer_there: Infer, store: ObjectUrl) -> None:
 
 
 def test_commands_take_urls(
-    store: ObjectUrl, checkpoint_path: Path, capsys: pytest.CaptureFixture[str]
+    infer_there: Infer,
+    store: ObjectUrl,
+    checkpoint_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (store / "model.safetensors").write_once([checkpoint_path.read_bytes()])
     arguments = ["--opt-v2-dir", f"{store}/opt_v2/", "--s1-dir", f"{store}/s1", "--device", "cpu"]
-    arguments += ["--checkpoint", f"{store}/model.safetensors", "--output-dir", f"{store}/out"]
-    assert run(["infer", *arguments]) == 0
-    said = capsys.readouterr().err
-    assert f"  opt_v2 directory: {store}/opt_v2/\n" in said
-    assert f"  Summary: {store}/out/inference_summary.json" in said
+    arguments += ["--checkpoint", f"{store}/model.safetensors"]
+    assert run(["infer", *arguments, "--output-dir", f"{tmp_path}/from-urls"]) == 0
+    assert f"  opt_v2 directory: {store}/opt_v2/\n" in capsys.readouterr().err
+    infer_there()
     assert run(["merge", f"{store}/out"]) == 0
+    assert f"  Summary: {store}/out/inference_summary.json" in capsys.readouterr().err
     assert run(["merge", f"{store}/nothing"]) == 4
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_command_line_refuses_results_that_end_with_it(
+    store: ObjectUrl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--opt-v2-dir", f"{store}/opt_v2", "--s1-dir", f"{store}/s1"]
+    assert run(["infer", *folders, "--output-dir", f"{store}/out"]) == 2
+    assert f"{store}/out lies in memory" in capsys.readouterr().err
+    assert not (store / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,19 @@ def test_a_scene_that_is_cut_short_stops_no_other(two_scenes: Path, kind: str) -
     assert f"/{kind}/a.tif" in failed.reason
 
 
+def test_a_raster_that_cannot_be_opened_stops_no_other(two_scenes: Path) -> None:
+    damaged = two_scenes / "opt" / "a.tif"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+
+    result = run(two_scenes, two_scenes / "out")
+
+    assert result.exit_code == 3
+    (failed,) = result.failed_tiles
+    assert (failed.tile_name, failed.phase, failed.error_code) == ("a.npz", "read", "AX-E411")
+    assert "/opt/a.tif" in failed.reason
+    assert (two_scenes / "out" / "scene.tif").is_file()
+
+
 def change_first(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Prediction], Prediction]
 ) -> None:

@@ -112,6 +112,14 @@ def test_large_rasters_are_scenes(tmp_path: Path) -> None:
     assert (pair.name, pair.is_scene) == ("a.tif", True)
 
 
+@pytest.mark.parametrize("name", ["runs/a.tif", "inference_summary.tif"])
+def test_names_of_the_documents_of_a_run_are_refused(name: str, tmp_path: Path) -> None:
+    for kind, pixels in (("o", OPT), ("s", S1)):
+        write_tif(tmp_path / kind / name, pixels)
+    with pytest.raises(TileCollisionError, match="where the run keeps its own documents"):
+        find_raster_pairs(tmp_path / "o", tmp_path / "s")
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [("a.tif", "a.tiff"), ("a_B02.tif", "a_blue.tif"), ("a.tif", "a_B02.tif")],
@@ -132,7 +140,7 @@ def test_folders_without_pairs(tmp_path: Path) -> None:
     write_tif(tmp_path / "o" / "a.tif", OPT)
     write_tif(tmp_path / "s" / "b.tif", S1)
 
-    with pytest.raises(NoTilePairsError, match="No matching tile pairs found between"):
+    with pytest.raises(NoTilePairsError, match=r"No matching tile pairs found between .*/o/ and "):
         find_raster_pairs(tmp_path / "o", tmp_path / "s")
     with pytest.raises(InputFolderError, match="does not exist"):
         find_raster_pairs(tmp_path / "o", tmp_path / "nowhere")

@@ -158,6 +158,15 @@ def test_a_damaged_line_in_the_middle_loses_only_itself(tmp_path: Path) -> None:
     assert index.n_unreadable_lines == 1
 
 
+@pytest.mark.parametrize("entry", ["statistics", "stage_seconds"])
+def test_a_figure_beyond_all_numbers_is_a_damaged_line(entry: str, tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.append(written("a.npz", **{entry: {"mean": 10**400}}))
+        journal.append(written("b.npz", **{entry: {"mean": 10**18}}))
+    index = read_journals(tmp_path)
+    assert [outcome.tile for outcome in index.outcomes(["a.npz", "b.npz"])] == ["b.npz"]
+
+
 def test_later_lines_and_later_sessions_win(tmp_path: Path) -> None:
     failure = TileOutcome.of_error(
         "t.npz", TileReadError("x"), phase="read", fingerprint=FINGERPRINT

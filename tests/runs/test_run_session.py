@@ -225,6 +225,15 @@ def test_nothing_is_written_or_removed_through_a_link_that_leads_out(
     assert not list(bench.output_dir.glob("runs/*"))
 
 
+def test_records_are_not_written_through_a_link_that_leads_out(bench: Workbench) -> None:
+    bench.output_dir.mkdir()
+    (bench.output_dir / "runs").symlink_to(bench.root / "opt_v2")
+    before = sorted((bench.root / "opt_v2").iterdir())
+    with pytest.raises(OutputError, match="leads out of the output folder"):
+        bench.open()
+    assert sorted((bench.root / "opt_v2").iterdir()) == before
+
+
 def test_links_inside_the_output_folder_and_to_it_are_fine(bench: Workbench) -> None:
     for folder in ("opt_v2", "s1"):
         (bench.root / folder / "sub").mkdir()

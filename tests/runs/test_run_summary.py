@@ -147,14 +147,32 @@ def test_a_merge_counts_the_tiles_that_its_shards_have_not_come_to(bench: Workbe
     assert merged.summary["success_rate"] == 0.5
 
 
-def test_only_outcomes_of_this_configuration_count(bench: Workbench) -> None:
+def test_what_is_kept_is_described_as_it_was(bench: Workbench) -> None:
     bench.run(facts(seed=0))
     bench.output(bench.pairs[0]).unlink()
     finish(bench, run=facts(seed=1), existing="skip")
     summary, statistics = reports(bench)
     assert (summary["processed"], summary["skipped"], summary["pending"]) == (1, 3, 0)
     assert summary["success_rate"] == 1.0
-    assert [entry["opt_final_mean"] for entry in json.loads(statistics)] == [1.0]
+    means = [entry["opt_final_mean"] for entry in json.loads(statistics)]
+    assert means == [1.0, 1 / 7, 2 / 7, 3 / 7]
+    assert summary["aggregate_stats"]["n_tiles"] == 4
+    # Kept once more, it is still known.
+    finish(bench, run=facts(seed=2), existing="skip")
+    summary, statistics = reports(bench)
+    assert [entry["opt_final_mean"] for entry in json.loads(statistics)] == means
+
+
+def test_what_is_kept_and_not_as_recorded_is_not_described(bench: Workbench) -> None:
+    bench.run(facts(seed=0))
+    bench.output(bench.pairs[0]).write_bytes(b"somebody else's")
+    finish(bench, run=facts(seed=1), existing="skip")
+    bench.output(bench.pairs[1]).write_bytes(b"changed later")
+    finish(bench, run=facts(seed=1))
+    summary, statistics = reports(bench)
+    assert [entry["opt_final_mean"] for entry in json.loads(statistics)] == [2 / 7, 3 / 7]
+    assert (summary["processed"], summary["skipped"], summary["failed"]) == (0, 4, 0)
+    assert summary["success_rate"] == 0.5
 
 
 def test_what_is_still_to_be_overwritten_is_pending(bench: Workbench) -> None:

@@ -16,6 +16,7 @@ from axion_stage3.statistics.accumulators import RunAggregate
 from axion_stage3.testing.run_factories import make_run
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.tiles.tile_loading import load_optical, load_radar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,18 @@ def test_recomputed_from_pixels_it_is_the_same_bit_for_bit(stats_run: Path) -> N
     assert statistics.table.source == "outputs"
     assert statistics.aggregate_stats == recorded_aggregate(stats_run)
     assert len(done) == 11
+
+
+def test_what_is_not_recomputed_does_not_disagree(own_run: Path) -> None:
+    path = own_run / "inference_summary.json"
+    summary = json.loads(path.read_text())
+    summary["aggregate_stats"] |= {"grounding_gain": 0.1, "evi2_mean": 0.2}
+    path.write_text(json.dumps(summary))
+    assert run_statistics(own_run, recompute=True).agrees_with_summary is True
+    assert run_statistics(own_run).agrees_with_summary is False
+    summary["aggregate_stats"]["blue_mean"] += 0.001
+    path.write_text(json.dumps(summary))
+    assert run_statistics(own_run, recompute=True).agrees_with_summary is False
 
 
 def test_statistics_may_be_json_lines(own_run: Path) -> None:
@@ -127,6 +140,26 @@ def test_a_run_on_opt_v2_elsewhere_is_recomputed_with_its_folder(own_run: Path) 
     assert without.aggregate_stats["change_mean"] is None
     found = run_statistics(own_run, recompute=True, opt_v2_dir=moved, s1_dir=own_run.parent / "s1")
     assert found.aggregate_stats == recorded_aggregate(own_run)
+
+
+def test_inputs_may_be_geotiffs(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    output_dir = make_run(tmp_path, ["a.npz", "b/c.npz"])
+    for kind, load in {"opt_v2": load_optical, "s1": load_radar}.items():
+        for path in sorted((tmp_path / kind).rglob("*.npz")):
+            pixels = load(path)
+            n_bands, height, width = pixels.shape
+            with rasterio.open(
+                path.with_suffix(".tif"), "w", driver="GTiff", count=n_bands, height=height,
+                width=width, dtype="float32", crs="EPSG:32633",
+                transform=rasterio.Affine(10, 0, 344400, 0, -10, 5294400),
+            ) as dataset:  # fmt: skip
+                dataset.write(pixels)
+            path.unlink()
+    statistics = run_statistics(output_dir, recompute=True)
+    assert statistics.table.unusable == ()
+    assert statistics.aggregate_stats == recorded_aggregate(output_dir)
+    assert statistics.agrees_with_summary is True
 
 
 def test_inputs_saved_in_the_outputs_need_no_folder(tmp_path: Path) -> None:

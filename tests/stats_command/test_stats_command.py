@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,64 @@ def test_wrong_input_is_one_message_with_the_documented_code(
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pipe", "not a regular file"),
+        ("link-to-pipe", "not a regular file"),
+        ("folder", "not a regular file"),
+        ("tile.npz", "is a tile"),
+    ],
+)
+def test_what_is_no_table_is_not_replaced(
+    stats_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    words: str,
+    option: str,
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link-to-pipe").symlink_to("pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "tile.npz").write_bytes(b"a tile")
+
+    assert run(["stats", str(stats_run), option, str(tmp_path / name)]) == 6
+
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Give another path." in error
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "tile.npz").read_bytes() == b"a tile"
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_a_link_to_a_table_is_followed(stats_run: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk/table")
+
+    assert run(["stats", str(stats_run), option, str(tmp_path / "link"), "--quiet"]) == 0
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "table").stat().st_size > 0
+
+
+def test_a_tile_that_cannot_be_recomputed_ends_with_3(
+    stats: Callable[..., str],
+    stats_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = Path(shutil.copytree(stats_run.parent, tmp_path / "own")) / stats_run.name
+    assert "yes, all that is recomputed" in stats(own, "--recompute")
+    (own / "alone.npz").write_bytes(b"not an NPZ")
+    stats(own)
+    for more in ((), ("--json",)):
+        assert run(["stats", str(own), "--recompute", *more]) == 3
+        assert "alone.npz" in capsys.readouterr().out
 
 
 def test_hostile_names_do_no_harm(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,64 @@ def test_georeferences_that_cannot_be_used(arrays: dict[str, Any], reason: str) 
     with pytest.raises(TileGeoreferenceError, match=reason) as caught:
         read(stored(**arrays))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "http://127.0.0.1:9/x",
+        "https://example.org/a[b]",
+        "/vsicurl/http://127.0.0.1:9/x",
+        "/etc/secret.wkt",
+        "secret.wkt",
+        "C:\\secret.wkt",
+        "ESRI::secret.wkt",
+        "DICT:secret,1",
+        "+init=/etc/secret:1",
+        "+proj=utm +zone=33 +init=/etc/secret:1",
+        "+proj=utm +zone=33 +nadgrids=/etc/secret",
+        '{"init": "/etc/secret:1"}',
+        '{"\\u0069nit": "/etc/secret:1"}',
+        'BOUNDCRS[SOURCECRS[x],PARAMETERFILE["grid","/etc/secret"]]',
+    ],
+)
+def test_a_crs_that_gdal_would_look_up_elsewhere_is_refused(crs: str) -> None:
+    with pytest.raises(TileGeoreferenceError, match=r"is no code such as|names a file") as caught:
+        read(stored(**{**PLACE, "crs": np.array(crs)}))
+    assert "EPSG:32633" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "ESRI:102001",
+        "OGC:CRS84",
+        "IAU_2015:49900",
+        "urn:ogc:def:crs:OGC:1.3:CRS84",
+        'LOCAL_CS["site",UNIT["metre",1]]',
+        'GEOGCRS ["own",\n  DATUM["d",ELLIPSOID["e",6378137,298]]]',
+        "+proj=laea +lat_0=52 +lon_0=10 +ellps=GRS80",
+        "+proj=merc +a=6378137 +b=6378137 +nadgrids=@null +wktext",
+        '{"type": "GeographicCRS", "name": "own"}',
+    ],
+)
+def test_every_other_form_of_a_crs_is_kept(crs: str) -> None:
+    place = read(stored(**{**PLACE, "crs": np.array(crs)}))
+
+    assert place is not None
+    assert place.crs == crs
+
+
+def test_a_large_transform_is_refused_before_it_is_inflated() -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, crs=np.array(UTM), transform=np.zeros(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TileGeoreferenceError, match="not six numbers"):
+            read(content.getvalue())
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_pickled_crs_is_refused_unread() -> None:

@@ -86,6 +86,10 @@ def test_names(tmp_path: Path) -> None:
             [{"tile": "a", "crs": c, **ORIGIN} for c in (UTM, "EPSG:32632")],
             "two georeferences for a",
         ),
+        ([{"tile": "a", "crs": "/etc/secret.wkt", **ORIGIN}], "row 1, a: the CRS .* is no code"),
+        ([{"tile": "a", "crs": "EPSG:\x1b[2J", **ORIGIN}], "the CRS holds control characters"),
+        ([{"tile": "a", "crs": "EPSG:\u200b32633", **ORIGIN}], "the CRS holds control characters"),
+        ([{"tile": "a", "crs": "x[" + "y" * 8191 + "]", **ORIGIN}], "text of 8,194 characters"),
         ([], "no rows"),
     ],
 )

@@ -120,7 +120,17 @@ def test_names_that_some_disks_confuse_are_refused(
     assert "Rename" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["inference_summary.npz", "Tile_Statistics.npz", "Runs/a.npz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "inference_summary.npz",
+        "Tile_Statistics.npz",
+        "Runs/a.npz",
+        "Inference_Summary.json/a.npz",
+        "tile_statistics.json/a.npz",
+        "tile_statistics.jsonl/a.npz",
+    ],
+)
 def test_names_of_the_documents_of_a_run_are_refused(folders: tuple[Path, Path], name: str) -> None:
     opt_v2, s1 = folders
     touch(opt_v2, name, "sub/" + name)
@@ -186,6 +196,10 @@ def test_name_faults(name: str) -> None:
     assert name_fault(name) is not None
 
 
+def test_a_name_of_other_bytes_is_called_that() -> None:
+    assert name_fault(os.fsdecode(b"a/latin-\xfc.npz")) == "its name is not UTF-8"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -211,9 +225,9 @@ def test_no_pairs_says_what_was_found_and_what_is_near(folders: tuple[Path, Path
         find_pairs(opt_v2, s1)
     assert isinstance(caught.value, ValueError)
     assert str(caught.value) == (
-        f"No matching tile pairs found between {opt_v2} and {s1}. "
-        f"{opt_v2} holds 5 NPZ files (tile_000.npz, tile_001.npz, tile_002.npz, ...). "
-        f"{s1} holds 2 NPZ files (other.npz, tile_001_s1.npz)."
+        f"No matching tile pairs found between {opt_v2}/ and {s1}/: "
+        f"{opt_v2}/ holds 5 NPZ files (tile_000.npz, tile_001.npz, tile_002.npz, ...), "
+        f"{s1}/ holds 2 NPZ files (other.npz, tile_001_s1.npz)."
     )
     general = "A pair has the same file name in both folders, such as tile_001.npz."
     assert caught.value.hint == general + " Nearest to tile_000.npz: tile_001_s1.npz."
@@ -221,6 +235,19 @@ def test_no_pairs_says_what_was_found_and_what_is_near(folders: tuple[Path, Path
     with pytest.raises(NoTilePairsError) as caught:
         find_pairs(opt_v2, s1)
     assert caught.value.hint == general
+
+
+def test_a_name_that_is_there_more_than_once_is_no_pair(folders: tuple[Path, Path]) -> None:
+    opt_v2, s1 = folders
+    touch(opt_v2, "a/t.npz", "b/t.npz")
+    touch(s1, "t.npz", "u.npz")
+    for first, second in ((opt_v2, s1), (s1, opt_v2)):
+        with pytest.raises(NoTilePairsError) as caught:
+            find_pairs(first, second)
+        assert "t.npz is there more than once (" in caught.value.message
+        assert all(f"{path}" in caught.value.message for path in opt_v2.rglob("t.npz"))
+        assert "the same sub-folder on both sides" in caught.value.hint
+        assert "Nearest" not in caught.value.hint
 
 
 def test_empty_folders_are_no_pairs_either(folders: tuple[Path, Path]) -> None:
@@ -239,29 +266,38 @@ def test_missing_folders_are_named_with_the_nearest(tmp_path: Path) -> None:
         find_pairs(tmp_path / "stage2_output", tmp_path / "stage2_outputs")
     assert "stage2_outputs" in caught.value.hint
     (tmp_path / "file").touch()
-    with pytest.raises(InputFolderError, match="Not a directory"):
+    with pytest.raises(InputFolderError, match="Not a directory") as caught:
         find_pairs(tmp_path / "stage2_outputs", tmp_path / "file")
+    assert caught.value.hint == "Give the folder that holds the tiles, not a file."
     with pytest.raises(InputFolderError) as caught:
         find_pairs(tmp_path / "no" / "where", tmp_path)
     assert "the folder above it" in caught.value.hint
 
 
-def test_unreadable_sub_folders_stop_the_search(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("locked", "move it out of the input folder"), ("opt_v2", "see its permissions")],
+)
+def test_unreadable_folders_stop_the_search(
+    folders: tuple[Path, Path], name: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opt_v2, s1 = folders
+    assert opt_v2.name == "opt_v2"
     touch(opt_v2, "a.npz", "locked/b.npz")
     touch(s1, "a.npz")
     real = os.scandir
 
     def scandir(path: Path) -> object:
-        if Path(path).name == "locked":
+        if Path(path).name == name:
             raise PermissionError(13, "Permission denied")
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(InputFolderError, match="locked cannot be read: Permission denied"):
+    with pytest.raises(
+        InputFolderError, match=f"{name} cannot be read: Permission denied"
+    ) as caught:
         find_pairs(opt_v2, s1)
+    assert hint in caught.value.hint
 
 
 def test_find_tiles_lists_one_folder(tmp_path: Path) -> None:

@@ -1,11 +1,18 @@
-"""Crops are windows of the tile that they are said to come from, all bands alike."""
+"""Split files are read with care; crops are windows of their tile, all bands alike."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pytest
 import torch
 
-from axion_stage3.training.dataset import TileSet, TrainingTile
+from axion_stage3.errors import InputError
+from axion_stage3.training.dataset import SplitEntry, TileSet, TrainingTile, read_split_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZES = ((40, 48), (36, 33))
 CROP_PX = 32
@@ -82,4 +89,45 @@ def test_tiles_of_a_large_group_are_drawn_less_often_each() -> None:
     # The root of the number in a group: four tiles of 1/2 each beside one of 1.
     torch.testing.assert_close(
         shares, torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 3]), rtol=0, atol=0.03
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "found: nothing"),
+        ("a,b\n1,2,3\n", "needs the columns tile, group, split; found: a, b"),
+        ("split,tile,group\nval,tile_0.npz,a\ntrain\n", "Line 3 .* has no tile or no group"),
+        ("tile,group,split\nx.npz,,train\n", "Line 2 .* has no tile or no group"),
+        ("tile,group,split\nx.npz,a,train\nx.npz,b,val\n", "names the tile 'x.npz' more than"),
+        ("tile,group,split\n../x.npz,a,train\n", "names the tile '../x.npz': .* out of the folder"),
+        ("tile,group,split\n/x.npz,a,train\n", "names the tile '/x.npz': .* out of the folder"),
+        ("tile,group,split\nx\0.npz,a,train\n", "names the tile .*: .* control characters"),
+    ],
+    ids=[
+        "empty",
+        "other columns",
+        "short line",
+        "empty cell",
+        "one tile on both sides",
+        "outside",
+        "absolute",
+        "NUL",
+    ],
+)
+def test_an_unfit_split_file_is_refused_with_the_place(
+    content: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_split_file(tmp_path / "split.csv")
+
+
+def test_a_split_file_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_bytes(
+        b"\xef\xbb\xbftile,group,split,place\r\na.npz,g,train,x\r\nb.npz,h,val,y\r\nc.npz,,no,\r\n"
+    )
+    assert read_split_file(tmp_path / "split.csv") == (
+        SplitEntry("a.npz", "g", "train"),
+        SplitEntry("b.npz", "h", "val"),
     )

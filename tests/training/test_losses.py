@@ -56,3 +56,22 @@ def test_what_is_expected_is_what_there_is(network: GroundingNetwork, batch: Tra
     assert logs[0] > logs[1] + 1.0
     assert halves(expected.spread.log()) == pytest.approx(logs, abs=0.4)
     assert halves(expected.strength) == pytest.approx(halves(strength), rel=0.3)
+
+
+def test_the_error_of_opt_v2_is_learned_for_each_band() -> None:
+    tile = make_tile(5, 48)
+    truth, s1 = torch.from_numpy(tile.truth)[None], torch.from_numpy(tile.s1)[None]
+    opt_v2 = truth.clone()
+    random = torch.Generator().manual_seed(6)
+    opt_v2[:, 1] += 0.03 * torch.randn(truth[:, 1].shape, generator=random)
+    torch.manual_seed(7)
+    network = GroundingNetwork().train()
+    optimizer = torch.optim.Adam(network.encoder.gains.parameters(), lr=2e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        grounding_losses(
+            network, TrainingBatch(truth, truth, opt_v2, s1), random=None
+        ).doubt.backward()
+        optimizer.step()
+    doubt = network.encode(opt_v2, s1).doubt.mean(dim=(0, 2, 3))
+    assert doubt[1] > 5 * doubt[[0, 2, 3]].max()

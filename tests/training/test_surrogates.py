@@ -69,6 +69,23 @@ def test_faults_left_out_are_never_applied() -> None:
     torch.testing.assert_close(surrogate.opt_v2, batch()[0], rtol=0, atol=1e-6)
 
 
+def test_some_surrogates_are_wrong_in_some_bands_or_regions_only() -> None:
+    """Of samples that are wrong somewhere, some have a band, and some a region, without a fault."""
+    spared_bands, spared_regions = 0, 0
+    for seed in range(40):
+        scene = scene_of(*batch(), random(seed))
+        surrogate = training_surrogate(scene, random(seed), emphasis=1.0)
+        error = (surrogate.opt_v2 - surrogate.mendable).abs()
+        of_band = error.mean(dim=(2, 3))
+        is_wrong = of_band.amax(dim=1) > 1e-3
+        spared_bands += int((is_wrong & (of_band.amin(dim=1) < 1e-7)).sum())
+        of_place = error.amax(dim=1).flatten(1)
+        is_right = of_place < 0.03 * of_place.amax(dim=1, keepdim=True)
+        spared_regions += int((is_wrong & (is_right.float().mean(dim=1) > 0.5)).sum())
+    assert 10 < spared_bands < 60
+    assert 5 < spared_regions < 60
+
+
 def test_no_fault_named_returns_the_truth() -> None:
     truth = batch()[0]
     result = apply_faults(scene_of(*batch(), random()), {}, random())

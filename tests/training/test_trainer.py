@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +11,11 @@ import torch
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.errors import (
+    CheckpointError,
     CheckpointNotFoundError,
     InputError,
     InputFolderError,
+    OutputError,
     TrainingError,
     UsageError,
 )
@@ -19,7 +23,6 @@ from axion_stage3.runs.interruption import Interruption
 from axion_stage3.tiles.npz_reader import read_npz
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training import trainer as trainer_module
-from axion_stage3.training.dataset import SplitEntry, read_split_file
 from axion_stage3.training.trainer import Trainer
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
@@ -190,6 +193,62 @@ def test_another_configuration_is_refused_in_the_same_folder(
         start(config.model_copy(update={"learning_rate": 1e-4}), "run")
 
 
+def write_text_as_state(path: Path) -> None:
+    path.write_text("not a state")
+
+
+def empty_state(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_state(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def pickled_state(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"config": pathlib.PurePosixPath("x")}))
+
+
+def state_without_config(path: Path) -> None:
+    torch.save({"step": 3}, path)
+
+
+def state_without_weights(path: Path) -> None:
+    torch.save(torch.load(path, weights_only=True) | {"network": {}}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        write_text_as_state,
+        empty_state,
+        cut_state,
+        pickled_state,
+        state_without_config,
+        state_without_weights,
+    ],
+)
+def test_a_damaged_state_is_named(
+    damage: Callable[[Path], None], data_dir: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv", "output_dir": tmp_path}
+    short = config.model_copy(update={"max_steps": 1})
+    train(short, **folders, device="cpu")
+    damage(tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged") as caught:
+        train(short, **folders, device="cpu")
+    assert "another --output-dir" in caught.value.hint
+
+
+def test_a_log_that_cannot_be_written_is_named(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    trainer = start(config, "run")
+    (trainer.output_dir / "training_log.jsonl").mkdir()
+    with pytest.raises(OutputError, match=r"training_log\.jsonl cannot be written: Is a direc"):
+        trainer.run(Interruption())
+
+
 def test_a_longer_budget_goes_on_where_training_ended(
     start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
@@ -224,35 +283,6 @@ def test_a_group_on_both_sides_is_refused_by_name(data_dir: Path, config: Traini
     split.write_text(split.read_text().replace("group_5,val", "group_0,val"))
     with pytest.raises(InputError, match="'group_0' in train and in val"):
         train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "found: nothing"),
-        ("a,b\n1,2,3\n", "needs the columns tile, group, split; found: a, b"),
-        ("split,tile,group\nval,tile_0.npz,a\ntrain\n", "Line 3 .* has no tile or no group"),
-        ("tile,group,split\nx.npz,,train\n", "Line 2 .* has no tile or no group"),
-        ("tile,group,split\nx.npz,a,train\nx.npz,b,val\n", "names the tile 'x.npz' more than"),
-    ],
-    ids=["empty", "other columns", "short line", "empty cell", "one tile on both sides"],
-)
-def test_an_unfit_split_file_is_refused_with_the_place(
-    content: str, words: str, tmp_path: Path
-) -> None:
-    (tmp_path / "split.csv").write_text(content)
-    with pytest.raises(InputError, match=words):
-        read_split_file(tmp_path / "split.csv")
-
-
-def test_a_split_file_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
-    (tmp_path / "split.csv").write_bytes(
-        b"\xef\xbb\xbftile,group,split,place\r\na.npz,g,train,x\r\nb.npz,h,val,y\r\nc.npz,,no,\r\n"
-    )
-    assert read_split_file(tmp_path / "split.csv") == (
-        SplitEntry("a.npz", "g", "train"),
-        SplitEntry("b.npz", "h", "val"),
-    )
 
 
 def test_a_fault_to_be_left_out_must_be_known(data_dir: Path, config: TrainingConfig) -> None:

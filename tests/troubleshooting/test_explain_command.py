@@ -44,6 +44,17 @@ def test_unknown_finding(capsys: pytest.CaptureFixture[str]) -> None:
     assert "AX-T007" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["explain"], ["validate", "--ignore"]])
+def test_the_code_of_an_error_is_no_finding(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "AX-E402"]) == 2
+    said = capsys.readouterr().err
+    assert "'AX-E402' is the code of an error" in said
+    assert "docs/errors.md" in said
+    assert "Near it" not in said
+
+
 def test_ids_are_well_formed_and_texts_are_sentences() -> None:
     for finding_id, kind in CATALOGUE.items():
         assert re.fullmatch(r"AX-T\d{3}", finding_id)

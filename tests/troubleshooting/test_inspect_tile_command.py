@@ -248,6 +248,11 @@ def test_answers_without_importing_torch_or_matplotlib(bench: Bench) -> None:
     assert done.stderr.strip() == "0 set()"
 
 
+def test_a_tile_in_an_object_store_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect-tile", "s3://bucket/tile.npz"]) == 2
+    assert "s3://bucket/tile.npz lies in an object store" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("environment", "has_colour"),
     [

@@ -45,6 +45,11 @@ def found(bench: Bench, tile: str, *, output: bool = False) -> tuple[str, dict[s
     return report.tile, paths
 
 
+def test_a_name_that_no_disk_takes_is_refused(bench: Bench) -> None:
+    with pytest.raises(TileReadError, match="cannot be looked for: File name too long"):
+        found(bench, "a" * 300)
+
+
 @pytest.mark.parametrize(
     "tile", ["north/a.npz", "north/a", "a.npz", "a", "south/a", "{opt_v2}/north/a.npz"]
 )

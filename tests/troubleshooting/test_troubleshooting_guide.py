@@ -79,7 +79,7 @@ def test_no_matching_tiles_found(said: Said, checkpoint: Path) -> None:
         path.rename(path.with_stem(path.stem + "_S1"))
     code, text = said(*INFER, "--checkpoint", checkpoint)
     assert code == 4
-    assert "No matching tile pairs found between stage2_outputs and tiles/s1" in text
+    assert "No matching tile pairs found between stage2_outputs/ and tiles/s1/" in text
 
     code, text = said("validate", *INPUTS)
 
@@ -186,8 +186,12 @@ def test_the_command_that_runs_one_tile_again_does_so(said: Said, checkpoint: Pa
 
     subprocess.run(["sh", "-c", command.replace("axion-stage3", program)], check=True)
 
-    with np.load("out/tile_001.npz") as once, np.load("rerun/output/tile_001.npz") as again:
+    rerun = "rerun/tile_001/output/tile_001.npz"
+    with np.load("out/tile_001.npz") as once, np.load(rerun) as again:
         np.testing.assert_allclose(again["opt_final"], once["opt_final"], atol=1e-5)
+
+    document = json.loads(_json_of("inspect-tile", "tile_002", "--output-dir", "out", "--json"))
+    assert "rerun/tile_001/" not in document["run"]["rerun_command"]
 
 
 def _json_of(*arguments: str) -> str:

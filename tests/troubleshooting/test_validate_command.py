@@ -172,6 +172,7 @@ def test_damaged_results_are_refused(
         (["--ignore", "AX-T999"], 2),
         (["--ignore", "what"], 2),
         (["--load", "results.jsonl"], 2),
+        (["--format", "csv", "--json"], 2),
         (["--checkpoint", "nowhere.safetensors"], 5),
         (["--opt-scale", "0"], 2),
         (["--save", "nowhere/results.jsonl"], 6),

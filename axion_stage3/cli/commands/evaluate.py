@@ -30,7 +30,8 @@ def evaluate(
 
     Either folders of tiles (--truth-dir, --opt-v2-dir and --opt-final-dir, or
     --s1-dir to run the checkpoint on the fly), or held-out scenes with
-    simulated Stage 2 outputs (--data-dir and --split-file).
+    simulated Stage 2 outputs (--data-dir and --split-file). Tiles in folders
+    that cannot be evaluated are left out and named; the exit code is then 3.
 
     For example:
 
@@ -38,13 +39,20 @@ def evaluate(
     """
     given = dict(locals())
     from axion_stage3.cli.evaluation_choice import evaluate_given
-    from axion_stage3.cli.evaluation_report import evaluation_table, write_csv, write_parquet
+    from axion_stage3.cli.evaluation_report import (
+        evaluation_table,
+        left_out_lines,
+        write_csv,
+        write_parquet,
+    )
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.path_values import require_folder_of
+    from axion_stage3.cli.path_values import require_file_places
+    from axion_stage3.exporting.output_folder import refuse_inputs
     from axion_stage3.exporting.statistics_files import require_pyarrow
 
     # What is missing is said before tiles are evaluated for minutes.
-    require_folder_of(csv_file, parquet_file)
+    require_file_places(csv_file, parquet_file)
+    refuse_inputs((truth_dir, opt_v2_dir, s1_dir, data_dir), (csv_file, parquet_file))
     if parquet_file is not None:
         require_pyarrow()
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
@@ -57,3 +65,6 @@ def evaluate(
         output.document(result.as_document())
     else:
         output.data(evaluation_table(result))
+    for line in left_out_lines(result):
+        output.warn(line)
+    raise SystemExit(3 if result.left_out else 0)

@@ -10,7 +10,7 @@ def export(
     output_dir: export_options.ExportDir,
     to: export_options.To = "geotiff",
     mosaic: export_options.Mosaic = False,
-    blend: export_options.Blend = True,
+    blend: export_options.Blend = None,
     tile: export_options.ExportTiles = None,
     std: export_options.Std = False,
     change: export_options.Change = False,
@@ -42,16 +42,21 @@ def export(
 
     from axion_stage3.cli.export_report import export_lines
     from axion_stage3.cli.output import Output
+    from axion_stage3.errors import UsageError
     from axion_stage3.exporting.run_export import export_run
     from axion_stage3.processor_cores import n_usable_cores
 
+    if blend is not None and not mosaic:
+        raise UsageError(
+            "--blend and --no-blend are about a mosaic.", hint="Add --mosaic, or leave it out."
+        )
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     result = export_run(
         run_dir,
         output_dir,
         to=to,
         is_mosaic=mosaic,
-        is_blended=blend,
+        is_blended=blend is not False,
         tiles=tile or (),
         has_std=std,
         has_change=change,

@@ -63,12 +63,14 @@ def infer(
     from axion_stage3.cli.infer_console import InferConsole
     from axion_stage3.cli.infer_log import InferLog
     from axion_stage3.cli.output import Output
+    from axion_stage3.cli.path_values import require_lasting
     from axion_stage3.config import InferenceConfig, resolve_config
 
     entries = {name: given[name] for name in InferenceConfig.model_fields}
     config = resolve_config(
         InferenceConfig, entries, config_file=config_file, environ=os.environ
     ).config
+    require_lasting(config.output_dir)
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
     if plan:
         from axion_stage3.cli.plan_report import show_plan

@@ -36,10 +36,12 @@ def merge(
     """
     from axion_stage3.cli.merge_report import show_merge
     from axion_stage3.cli.output import Output
+    from axion_stage3.cli.path_values import require_folder
     from axion_stage3.runs.merge_document import exit_code_of, merge_document
     from axion_stage3.runs.merging import merge_run
 
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
+    require_folder(output_dir)
     merged = merge_run(output_dir)
     show_merge(output, output_dir, merged)
     if json_document:

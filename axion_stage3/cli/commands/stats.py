@@ -24,7 +24,10 @@ def stats(
 
     Aggregate, spread of each field over the tiles, folders, the most and the
     least changed tiles, outliers by name; with --against the tiles that differ
-    from another run.
+    from another run. --recompute leaves out the grounding score and indices
+    but NDVI, in the comparison with the summary too.
+
+    Exit code 3 where statistics of a tile cannot be computed.
 
     For example:
 
@@ -34,9 +37,10 @@ def stats(
     from dataclasses import asdict
 
     from axion_stage3.cli.output import Output
-    from axion_stage3.cli.path_values import require_folder_of
+    from axion_stage3.cli.path_values import require_file_places
     from axion_stage3.cli.statistics_console import compare_with_progress, describe_with_progress
     from axion_stage3.cli.statistics_report import comparison_text, statistics_text
+    from axion_stage3.exporting.output_folder import require_apart
     from axion_stage3.exporting.plotting import require_matplotlib
     from axion_stage3.exporting.statistics_files import (
         require_pyarrow,
@@ -44,10 +48,13 @@ def stats(
         write_parquet,
     )
     from axion_stage3.exporting.statistics_plots import write_plots
+    from axion_stage3.runs.run_folder import RunFolder
     from axion_stage3.runs.statistics_document import statistics_document
 
-    # What is missing is said before tiles are read for minutes.
-    require_folder_of(csv_file, parquet_file)
+    # What is missing or refused is said before tiles are read for minutes.
+    require_file_places(csv_file, parquet_file)
+    run = RunFolder(output_dir, opt_v2_dir=opt_v2_dir, s1_dir=s1_dir)
+    require_apart(run, csv_file, parquet_file, plots_dir)
     if parquet_file is not None:
         require_pyarrow()
     if plots_dir is not None:
@@ -65,7 +72,8 @@ def stats(
         write_plots(plots_dir, statistics.table)
     if json_document:
         output.document(asdict(statistics_document(statistics, comparison)))
-        return
-    output.data(statistics_text(statistics))
-    if comparison is not None:
-        output.data("\n" + comparison_text(comparison, top))
+    else:
+        output.data(statistics_text(statistics))
+        if comparison is not None:
+            output.data("\n" + comparison_text(comparison, top))
+    raise SystemExit(3 if recompute and statistics.table.unusable else 0)

@@ -44,10 +44,15 @@ def validate(
     from axion_stage3.cli.check_options import check_options
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.validation_console import open_saved, open_validation, report
+    from axion_stage3.errors import UsageError
     from axion_stage3.inspection.validation_summary import FindingFilter
     from axion_stage3.tiles.checks import kind_of
     from axion_stage3.tiles.findings import Severity
 
+    if json_document and report_format not in ("text", "json"):
+        raise UsageError(
+            f"--json contradicts --format {report_format}.", hint="Leave one of them out."
+        )
     ignored = frozenset(kind_of(finding_id).id for finding_id in ignore or ())
     wanted = FindingFilter(Severity.of_word(min_severity), ignored)
     source = (
