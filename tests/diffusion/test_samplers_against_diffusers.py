@@ -65,7 +65,7 @@ def test_euler_is_their_euler(n_steps: int) -> None:
     torch.testing.assert_close(euler(denoise, start, sigmas), x, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("n_steps", N_STEPS[1:])
+@pytest.mark.parametrize("n_steps", [n for n in N_STEPS if n != 2])
 def test_heun_is_their_heun(n_steps: int) -> None:
     """Where no step is wider than tenfold: theirs multiplies errors there, ours does not."""
     scheduler = HeunDiscreteScheduler(**training_noise(n_steps))
