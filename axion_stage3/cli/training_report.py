@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from axion_stage3.atomic_write import write_bytes
-from axion_stage3.errors import OutputError
+from axion_stage3.exporting.output_folder import make_folder
 from axion_stage3.exporting.validation_pictures import validation_picture
 
 if TYPE_CHECKING:
@@ -78,20 +78,10 @@ class TrainingConsole:
             gains_db={name: family.gain for name, family in result.families.items()},
         )
         if result.tiles:
-            self._make_picture_dir()
+            make_folder(self._picture_dir)
             write_bytes(
                 self._picture_dir / f"step_{step:07d}.png", validation_picture(result.tiles)
             )
-
-    def _make_picture_dir(self) -> None:
-        try:
-            self._picture_dir.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The folder {self._picture_dir} cannot be made: {error.strerror}.",
-                hint="Move away what is there, or give another --output-dir.",
-                path=self._picture_dir,
-            ) from error
 
 
 def result_lines(result: TrainingResult) -> list[str]:

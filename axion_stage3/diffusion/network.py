@@ -9,9 +9,10 @@
     opt_final  = mean + highpass( W^-1 drawn residual )
 
 The correction is made of two parts: a free one, and gains on bands of detail that are there
-already (``trust`` below 0 takes detail away, above 0 sharpens; ``leak`` takes the radar's speckle
-out or puts its edges in). To judge how far detail is to be trusted is far easier to learn than to
-redraw it, and carries over to faults that were never seen.
+already (``trust`` below 0 takes detail away, above 0 sharpens; ``loan`` gives a band what the
+visible ones have in common; ``leak`` takes the radar's speckle out or puts its edges in). To judge
+how far detail is to be trusted is far easier to learn than to redraw it, and carries over to faults
+that were never seen.
 
 The gate, doubt / (doubt + 0.1), closes where nothing speaks against a band of opt_v2: ``doubt`` is
 its predicted error, learned from its true error alone. (A gate that is trained by what it

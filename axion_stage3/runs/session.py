@@ -192,7 +192,7 @@ class RunSession:
     def _begin(self, pairs: Sequence[TilePair], index: JournalIndex) -> None:
         write_manifest(self._manifest_path, self.manifest)
         skipped = frozenset(self.plan.newly_skipped)
-        kept = {pair.name: pair for pair in pairs if pair.name in skipped}
+        kept = {pair.name: pair for pair in pairs if pair.name in skipped} if skipped else {}
         known = [name for name in kept if name in self.plan.as_recorded]
         for earlier in index.outcomes(known):
             self._keep(kept.pop(earlier.tile), earlier)

@@ -42,6 +42,16 @@ def tiles(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def scenes(tmp_path: Path, tiles: Path) -> list[str]:
+    """The options that name two scenes to train on and one held out, without opt_v2."""
+    (tiles / "truth").rename(tiles / "s2_truth")
+    (tiles / "opt_v2").rename(tmp_path / "stage2")
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
+    return ["--data-dir", str(tiles), "--split-file", str(split)]
+
+
 def test_an_untrained_checkpoint_changes_nothing(
     tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,13 +288,9 @@ def test_a_link_to_the_csv_is_followed(tiles: Path, checkpoint: Path, tmp_path: 
 
 @pytest.mark.parametrize("method", ["checkpoint", "smoothed", "regression"])
 def test_a_method_is_judged_on_held_out_scenes(
-    method: str, tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str, scenes: list[str], checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tiles / "truth").rename(tiles / "s2_truth")
-    (tiles / "opt_v2").rename(tmp_path / "stage2")
-    split = tmp_path / "split.csv"
-    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
-    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--family", "blurred"]
+    arguments = [*scenes, "--family", "blurred"]
     arguments += ["--method", method, "--checkpoint", str(checkpoint), "--samples", "2"]
     assert run(["evaluate", *arguments, "--json"]) == 0
     (family,) = check_document(capsys.readouterr().out, "evaluate")["families"]
@@ -348,31 +354,24 @@ def test_numbers_that_training_cannot_work_with_are_refused_at_once(
 
 
 def test_a_file_in_place_of_the_folder_of_pictures_is_named(
-    tmp_path: Path, tiles: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, scenes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tiles / "truth").rename(tiles / "s2_truth")
-    split = tmp_path / "split.csv"
-    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
     (tmp_path / "quick.toml").write_text("generator_steps = 1\ncrop_px = 32\n")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "validation").touch()
-    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--max-steps", "1"]
-    arguments += ["--output-dir", f"{tmp_path}/out", "--config", f"{tmp_path}/quick.toml"]
+    arguments = [*scenes, "--max-steps", "1", "--output-dir", f"{tmp_path}/out"]
+    arguments += ["--config", f"{tmp_path}/quick.toml"]
     assert run(["train", *arguments, "--batch-size", "2"]) == 6
     assert "out/validation cannot be made: File exists" in capsys.readouterr().err
 
 
 def test_training_a_checkpoint_and_using_it(
-    tmp_path: Path, tiles: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiles: Path, scenes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tiles / "truth").rename(tiles / "s2_truth")
-    split = tmp_path / "split.csv"
-    split.write_text("tile,group,split\ntile_0.npz,a,train\ntile_1.npz,b,train\ntile_2.npz,c,val\n")
     config = tmp_path / "quick.toml"
     config.write_text("generator_steps = 1\nvalidate_every = 2\ncrop_px = 32\n")
-    (tiles / "opt_v2").rename(tmp_path / "stage2")
-    arguments = ["--data-dir", str(tiles), "--split-file", str(split), "--config", str(config)]
-    arguments += ["--output-dir", str(tmp_path / "out"), "--max-steps", "2", "--batch-size", "2"]
+    arguments = [*scenes, "--config", str(config), "--output-dir", str(tmp_path / "out")]
+    arguments += ["--max-steps", "2", "--batch-size", "2"]
     assert run(["train", *arguments, "--json"]) == 0
     document = check_document(capsys.readouterr().out, "train")
     assert document["steps"] == 2

@@ -187,6 +187,22 @@ def test_each_band_has_a_gate_of_its_own() -> None:
     assert correction[1] < 0.2 * correction[[0, 2, 3]].min()
 
 
+@torch.no_grad()
+def test_features_do_not_grow_without_bound() -> None:
+    """Blocks that blow up what they see: neither features nor the result follow."""
+    network = randomised()
+    opt_v2, s1 = pair(1, 32, 32)
+    for blocks in (network.encoder.bottom, network.encoder.up_middle, network.encoder.up_fine):
+        for block in blocks:
+            block.second.weight.mul_(1e3)
+    network.encoder.gains.weight.mul_(1e3)
+    encoding = network.encode(opt_v2, s1)
+    assert encoding.middle.abs().max() == 10
+    assert encoding.fine.abs().max() == 10
+    detail = (to_network_space(encoding.mean) - to_network_space(opt_v2)).abs().max()
+    assert detail < 100
+
+
 def test_what_the_gate_lets_through_does_not_train_it() -> None:
     network = randomised()
     network.encode(*pair(1, 32, 32)).mean.square().sum().backward()
