@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LONGEST_NAME_BYTES: Final = 230
 """Longest file name that still leaves room for the temporary one beside it (255 on most disks)."""
 
-_ORPHAN: Final = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_ORPHAN: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 _NEW_FILE: Final = (
     os.O_WRONLY
     | os.O_CREAT
@@ -53,6 +53,9 @@ _HINTS: Final = {
     errno.EPERM: "Choose another --output-dir, or change the permissions of this one.",
     errno.EROFS: "The disk is read-only: choose another --output-dir.",
     errno.ENOENT: "There is no such folder: make it first; or was a drive disconnected?",
+    errno.ELOOP: "Its links lead in a circle: mend the link, or give another path.",
+    errno.EMFILE: "Raise the limit (ulimit -n 4096), then start the same command again.",
+    errno.ENFILE: "Close programs that hold files open, then start the same command again.",
     errno.EIO: "The disk reports a fault: check it before going on.",
     RETRIES_USED_UP: "Check that the store can be reached, then start the same command again.",
 }
@@ -142,6 +145,12 @@ def remove_outdated(path: Location) -> None:
         ) from error
 
 
+def target_of_orphan(name: str) -> str | None:
+    """Name of the file that a temporary file was to become; None if the name is no such file's."""
+    match = _ORPHAN.fullmatch(name)
+    return None if match is None else match[1]
+
+
 def sweep_orphans(folder: Path) -> tuple[Path, ...]:
     """Remove the temporary files that killed runs left in a folder and below it.
 
@@ -156,7 +165,7 @@ def sweep_orphans(folder: Path) -> tuple[Path, ...]:
     removed: list[Path] = []
     for parent, _, names in os.walk(folder):
         for name in names:
-            if _ORPHAN.fullmatch(name):
+            if target_of_orphan(name) is not None:
                 with contextlib.suppress(OSError):
                     (Path(parent) / name).unlink()
                     removed.append(Path(parent) / name)

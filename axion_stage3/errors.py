@@ -21,7 +21,7 @@
     │   └── CheckpointNotFoundError (FileNotFoundError)
     ├── OutputError (OSError)                exit 6  the output folder cannot be written
     │   └── RunConflictError                         another run or configuration owns it
-    ├── ResourceError (RuntimeError)         exit 7  no such device, out of memory
+    ├── ResourceError (RuntimeError)         exit 7  no device, memory or file handle left
     ├── TrainingError (RuntimeError)         exit 4  the loss turned non-finite
     └── MissingExtraError (ImportError)      exit 8  an optional dependency is missing
 
@@ -198,7 +198,7 @@ class RunConflictError(OutputError):
 
 
 class ResourceError(AxionError, RuntimeError):
-    """A device is not there or memory ran out."""
+    """A device is not there, or memory or file handles ran out."""
 
     code = "AX-E700"
     exit_code = 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from axion_stage3.cli.app import run
 from axion_stage3.config import resolve_config
 from axion_stage3.diffusion.checkpoint import (
     BUNDLED_CHECKPOINT,
@@ -25,6 +27,7 @@ from axion_stage3.training.training_config import TrainingConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 N_TILES = len(list((EXAMPLES / "tiles" / "opt_v2").glob("*.npz")))
+N_FEW = 2
 
 
 def test_ground_arrays(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,29 +40,69 @@ def test_ground_arrays(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(after for _, after in errors) < sum(before for before, _ in errors)
 
 
-def test_ground_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(EXAMPLES / "ground_folder.py"))["main"](tmp_path / "out")
+@pytest.fixture
+def few_tiles(tmp_path: Path) -> Path:
+    """A folder with opt_v2/ and s1/ of a few example tiles, where the scripts look for them."""
+    tiles = tmp_path / "examples" / "tiles"
+    for kind in ("opt_v2", "s1"):
+        (tiles / kind).mkdir(parents=True)
+        for path in sorted((EXAMPLES / "tiles" / kind).glob("*.npz"))[:N_FEW]:
+            shutil.copy(path, tiles / kind)
+    return tiles
+
+
+def test_ground_folder(few_tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(EXAMPLES / "ground_folder.py"))["main"]
+    assert main.__globals__["EXAMPLE_TILES"] == EXAMPLES / "tiles"
+    main.__globals__["EXAMPLE_TILES"] = few_tiles
+    main(tmp_path / "out")
 
     first, *rows = capsys.readouterr().out.splitlines()
-    assert first == f"{N_TILES} of {N_TILES} tiles, exit code 0"
-    assert len(rows) == N_TILES
+    assert first == f"{N_FEW} of {N_FEW} tiles, exit code 0"
+    assert len(rows) == N_FEW
     assert all("uncertainty" in row for row in rows)
 
 
-def test_run_infer(tmp_path: Path) -> None:
-    programs = Path(sys.executable).parent
-    done = subprocess.run(
-        [EXAMPLES / "run_infer.sh", tmp_path / "out"],
-        env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+RECORD_OF_COMMANDS = """#!/bin/sh
+printf '%s\\n' "$*" >> {folder}/commands.txt
+case "$*" in *--json*) cat {folder}/document.json ;; esac
+"""
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("change_mean: 0.")
-    assert "✓ Model loaded from bundled reference checkpoint" in done.stderr
-    assert len(list((tmp_path / "out").glob("*.npz"))) == N_TILES
+
+@pytest.mark.usefixtures("few_tiles")
+def test_run_infer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program is a stand-in that records what it is asked for; that is then done here."""
+    stand_in, document = tmp_path / "bin" / "axion-stage3", tmp_path / "document.json"
+    stand_in.parent.mkdir()
+    stand_in.write_text(RECORD_OF_COMMANDS.format(folder=tmp_path))
+    stand_in.chmod(0o755)
+    document.write_text('{"summary": {"aggregate_stats": {"change_mean": 7}}}')
+
+    def said() -> str:
+        programs = f"{stand_in.parent}{os.pathsep}{Path(sys.executable).parent}"
+        done = subprocess.run(
+            [EXAMPLES / "run_infer.sh", tmp_path / "out"],
+            env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert said() == "change_mean: 7\n"
+    commands = [line.split() for line in (tmp_path / "commands.txt").read_text().splitlines()]
+    assert [command[0] for command in commands] == ["infer", "infer"]
+    assert all((EXAMPLES.parent / path).is_dir() for path in commands[0][2:5:2])
+    monkeypatch.chdir(tmp_path)
+    assert run(commands[0]) == 0
+    assert "✓ Model loaded from bundled reference checkpoint" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").glob("*.npz"))) == N_FEW
+    assert run(commands[1]) == 0
+    document.write_text(capsys.readouterr().out)
+    assert said().startswith("change_mean: 0.")
 
 
 def test_measure_planning(
@@ -147,7 +190,7 @@ def test_the_training_configurations_can_work(name: str) -> None:
     assert resolved.config != TrainingConfig()
 
 
-RECORD_OF_TRAINING = """#!{python}
+RECORD_OF_TRAINING = """#!{python} -IS
 import shutil, sys, tomllib
 from pathlib import Path
 
@@ -164,20 +207,33 @@ for name in ("best", "last", "generators-1"):
 """
 
 
-def test_train_reference(tmp_path: Path) -> None:
-    """Every part begins with a checkpoint that an earlier one left; what trains is a stand-in."""
-    stand_in = tmp_path / "bin" / "axion-stage3"
-    stand_in.parent.mkdir()
-    stand_in.write_text(
-        RECORD_OF_TRAINING.format(python=sys.executable, checkpoint=str(BUNDLED_CHECKPOINT))
-    )
-    stand_in.chmod(0o755)
-    python_dir = Path(sys.executable).parent
+RECORD_OF_AVERAGING = """#!/bin/sh
+printf '%s\\n' "$*" >> averages.txt
+cp "$2" "$4"
+"""
+
+
+def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part begins with a checkpoint that an earlier one left; what trains is a stand-in.
+
+    What averages is one too, which saves three processes that import torch; what was asked of it is
+    then done.
+    """
+    stand_ins = {
+        "axion-stage3": RECORD_OF_TRAINING.format(
+            python=sys.executable, checkpoint=str(BUNDLED_CHECKPOINT)
+        ),
+        "python": RECORD_OF_AVERAGING,
+    }
+    (tmp_path / "bin").mkdir()
+    for name, text in stand_ins.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
     script = EXAMPLES / "training" / "train_reference.sh"
     done = subprocess.run(
         ["bash", str(script), "data"],
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{stand_in.parent}:{python_dir}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
@@ -195,6 +251,15 @@ def test_train_reference(tmp_path: Path) -> None:
         "training/fifth training/fourth/average.safetensors True",
         "training/sixth training/fifth/average.safetensors True",
     ]
+    monkeypatch.chdir(tmp_path)
+    averages = [line.split() for line in (tmp_path / "averages.txt").read_text().splitlines()]
+    parts = [f"training/{part}" for part in ("second", "fourth", "fifth")]
+    assert [each[3] for each in averages] == [f"{part}/average.safetensors" for part in parts]
+    for each in averages:
+        Path(each[3]).unlink()
+        monkeypatch.setattr(sys, "argv", each)
+        runpy.run_path(each[0], run_name="__main__")
+        assert Path(each[3]).is_file()
 
 
 def test_average_checkpoints(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from axion_stage3.cli.path_values import require_file_places
 from axion_stage3.inspection.tile_checks import CheckOptions
 from axion_stage3.inspection.training_ranges import read_training_ranges
 from axion_stage3.runs.run_folder import RunFolder
+from axion_stage3.storage.locations import refuse_inputs
 from axion_stage3.tiles.tile_loading import LoadOptions
 
 if TYPE_CHECKING:
@@ -32,3 +35,26 @@ def check_options(given: Mapping[str, Any]) -> CheckOptions:
     names = [field.name for field in fields(base) if given.get(field.name) is not None]
     load = replace(base, **{name: given[name] for name in names})
     return CheckOptions(load=load, training_ranges=read_training_ranges(given["checkpoint"]))
+
+
+def require_result_place(file: Path | None, given: Mapping[str, Any], *tiles: str) -> None:
+    """Refuse a file that cannot be written, or would stand among the inputs.
+
+    Args:
+        file: What is to be written; None if nothing is.
+        given: ``output_dir`` (of a run), ``opt_v2_dir`` and ``s1_dir``, None where not given.
+        *tiles: Files whose folders are inputs too.
+
+    Raises:
+        InputFolderError: There is no such output folder.
+        OutputError: The file's folder is not there, or its place is taken.
+        UsageError: It lies in a folder of inputs.
+    """
+    if file is None:
+        return
+    require_file_places(file)
+    folders = [given["opt_v2_dir"], given["s1_dir"], *(Path(tile).parent for tile in tiles)]
+    if given["output_dir"] is not None:
+        run = RunFolder(given["output_dir"])
+        folders += [run.opt_v2_dir, run.s1_dir]
+    refuse_inputs(folders, (file,))

@@ -51,10 +51,10 @@ class InferConsole(RunObserver):
         if self._progress is not None:
             self._progress.__exit__(kind, error, traceback)
 
-    def model_loading(self, device: str) -> None:
-        """Show the configuration; the checkpoint takes a moment."""
+    def model_loading(self, device: str, timesteps: int) -> None:
+        """Show the configuration; the device takes a moment."""
         self._write(report.heading_lines("Stage 3 Inference: SAR Grounding"), "strong")
-        self._write(["", *report.configuration_lines(self._config, device)])
+        self._write(["", *report.configuration_lines(self._config, device, timesteps)])
         self._write(["", "Loading Stage 3 model..."])
 
     def model_loaded(self, model: ModelFacts) -> None:

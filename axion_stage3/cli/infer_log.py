@@ -38,10 +38,13 @@ class InferLog(RunObserver):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def model_loading(self, device: str) -> None:
+    def model_loading(self, device: str, timesteps: int) -> None:
         """Log the configuration."""
         self._output.note(
-            "run begun", device=device, configuration=self._config.model_dump(mode="json")
+            "run begun",
+            device=device,
+            timesteps=timesteps,
+            configuration=self._config.model_dump(mode="json"),
         )
 
     def model_loaded(self, model: ModelFacts) -> None:

@@ -39,12 +39,13 @@ def heading_lines(title: str) -> list[str]:
     return [RULE, title, RULE]
 
 
-def configuration_lines(config: InferenceConfig, device: str) -> list[str]:
+def configuration_lines(config: InferenceConfig, device: str, timesteps: int) -> list[str]:
     """What is about to be done; entries that are not the default are added at the end.
 
     Args:
         config: The effective configuration.
         device: The device that was chosen.
+        timesteps: Network calls per tile of this run.
     """
     lines = [
         "Configuration:",
@@ -53,7 +54,7 @@ def configuration_lines(config: InferenceConfig, device: str) -> list[str]:
         f"  S1 directory: {as_folder(config.s1_dir)}",
         f"  Output directory: {as_folder(config.output_dir)}",
         f"  Batch size: {config.batch_size}",
-        f"  Timesteps: {config.timesteps or 'from the checkpoint'}",
+        f"  Timesteps: {timesteps}",
         f"  Device: {device}",
     ]
     for name, field in type(config).model_fields.items():

@@ -87,6 +87,9 @@ class TrainingConsole:
 def result_lines(result: TrainingResult) -> list[str]:
     """What was reached and where the checkpoints are."""
     lines = ["", f"Steps: {result.steps}"]
+    if result.was_finished:
+        lines.append("Training was finished before: nothing is changed. A larger --max-steps or")
+        lines.append("--max-minutes goes on from here.")
     if result.best is not None:
         lines.append("Best validation (PSNR in dB, mean over groups):")
         lines += [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from axion_stage3.errors import OutputError
 from axion_stage3.runs.journal_lines import decode_line, encode_line
+from axion_stage3.storage.locations import require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,10 @@ class ExportJournal:
         self._made: dict[str, tuple[str, dict[str, int]]] = {}
         path = folder / JOURNAL_NAME
         try:
-            for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-                self._remember(line)
+            if path.exists():
+                require_regular(path)
+                for line in path.read_bytes().splitlines(keepends=True):
+                    self._remember(line)
             self._file = path.open("ab", buffering=0)
             self._file.write(b"\n")  # ends a line that a kill has torn
         except OSError as error:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
-from axion_stage3.errors import OutputError, UsageError
+from axion_stage3.atomic_write import target_of_orphan
+from axion_stage3.errors import OutputError
 from axion_stage3.runs.run_folder import RunFolder
-from axion_stage3.storage.locations import lies_in
+from axion_stage3.storage.locations import refuse_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
+
+_ENDINGS: Final = (".tif", ".png", ".pgw", ".png.aux.xml", ".item.json")
+"""What the files of a raster are called after its stem."""
 
 
 def require_apart(run: RunFolder, *targets: Path | None, truth_dir: Path | None = None) -> None:
@@ -29,26 +35,6 @@ def require_apart(run: RunFolder, *targets: Path | None, truth_dir: Path | None 
     refuse_inputs(inputs, targets)
 
 
-def refuse_inputs(inputs: Iterable[Path | None], targets: Collection[Path | None]) -> None:
-    """Refuse to write into some folders.
-
-    Args:
-        inputs: The folders; None where there is none.
-        targets: Folders and files that are to be written; None where there is none.
-
-    Raises:
-        UsageError: One of them is such a folder, or lies in one.
-    """
-    for folder in inputs:
-        for target in targets:
-            if folder is not None and target is not None and lies_in(target, folder):
-                raise UsageError(
-                    f"Writing to {target} would change the input folder {folder}; input folders "
-                    "are never written to.",
-                    hint="Give a place beside it.",
-                )
-
-
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it; nothing to do if it is there.
 
@@ -63,3 +49,26 @@ def make_folder(folder: Path) -> None:
             hint="Choose another folder for what is written.",
             path=folder,
         ) from error
+
+
+def sweep_leftovers(output_dir: Path, names: Iterable[str], *documents: str) -> None:
+    """Remove the temporary files that killed exports of the same tiles left.
+
+    Those of other tiles may belong to an export that is running now.
+
+    Args:
+        output_dir: The folder of the export.
+        names: Names of the tiles, and of other rasters that are about to be written.
+        *documents: Other files that are about to be written.
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for name in names:
+        path = output_dir / name
+        stems[path.parent].add(path.stem)
+    for folder, known in stems.items():
+        with suppress(OSError):  # a sub-folder that is not there yet holds nothing
+            for path in folder.iterdir():
+                target = target_of_orphan(path.name) or ""
+                stem = next((target.removesuffix(e) for e in _ENDINGS if target.endswith(e)), None)
+                if stem in known or target in documents:
+                    path.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.composites import common_stretch
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.export_layers import Layers
-from axion_stage3.exporting.mosaic_export import MosaicExport
-from axion_stage3.exporting.output_folder import make_folder, require_apart
+from axion_stage3.exporting.mosaic_export import MOSAIC_NAME, MosaicExport
+from axion_stage3.exporting.output_folder import make_folder, require_apart, sweep_leftovers
 from axion_stage3.exporting.stac_documents import parse_acquisition_time, stac_collection
 from axion_stage3.exporting.tile_exports import (
     COLLECTION_NAME,
@@ -33,6 +33,7 @@ from axion_stage3.progress import no_progress
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
+from axion_stage3.storage.locations import lies_in
 from axion_stage3.tiles.georeference_tables import read_georeference_table
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def export_run(
             hint="Leave them out, or use --to stac, which makes both.",
         )
     run_dir, output_dir = Path(run_dir), Path(output_dir)
-    if output_dir.resolve() == run_dir.resolve():
+    if lies_in(output_dir, run_dir) and lies_in(run_dir, output_dir):
         raise UsageError(
             f"{output_dir} is the folder of the run itself.",
             hint="Give another --output-dir, such as a folder beside it.",
@@ -192,6 +193,7 @@ def export_run(
     if to in ("png", "stac"):
         style = replace(style, stretch=_run_stretch(source, names))
     make_folder(output_dir)
+    sweep_leftovers(output_dir, (*names, MOSAIC_NAME), COLLECTION_NAME)
     work = _Work(source, output_dir, style, n_workers, progress)
     mosaic = work.mosaic(names) if is_mosaic else None
     if to == "zarr":

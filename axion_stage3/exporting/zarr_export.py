@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 STORE_NAME: Final = "tiles.zarr"
 _SHARD_BYTES: Final = 64 << 20
+_LEFTOVERS: Final = f"*.{'[0-9a-f]' * 32}.partial"
+"""Names of the files that zarr writes before it renames them; a killed export leaves them."""
 
 
 def require_zarr() -> Any:
@@ -107,6 +109,8 @@ class ZarrExport:
         """
         zarr = require_zarr()
         path = self._output_dir / STORE_NAME
+        for leftover in path.rglob(_LEFTOVERS):
+            leftover.unlink(missing_ok=True)
         with (
             self._progress("Exporting tiles", len(names)) as shown,
             ExportJournal(self._output_dir) as journal,

@@ -43,8 +43,9 @@ class LocalEngine:
     def prepare(self) -> ModelFacts:
         """Put the network on the device."""
         device = resolve_device(self._config.device)
-        self._observer.model_loading(str(device))
         checkpoint = load_checkpoint(self._config.checkpoint)
+        timesteps = self._config.timesteps or checkpoint.timesteps
+        self._observer.model_loading(str(device), timesteps)
         self._work = TileWork(self._config, checkpoint, device, self._stop, self._observer.warned)
         return facts_of_model(checkpoint, self._config, device)
 

@@ -44,8 +44,8 @@ class RunObserver:
     raise stops the run.
     """
 
-    def model_loading(self, device: str) -> None:
-        """The device is chosen and the checkpoint is about to be read."""
+    def model_loading(self, device: str, timesteps: int) -> None:
+        """The checkpoint has been read and is about to go on the device that was chosen."""
 
     def model_loaded(self, model: ModelFacts) -> None:
         """The checkpoint is on the device."""

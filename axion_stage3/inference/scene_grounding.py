@@ -12,7 +12,7 @@ from axion_stage3.inference.devices import is_out_of_memory
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.inference.scene_rows import COLUMN_PX, ROW_PX, SceneOptions, SceneRows
 from axion_stage3.inference.scene_strips import SceneStrips
-from axion_stage3.inference.tile_stages import concerns_one_tile
+from axion_stage3.inference.tile_stages import concerns_one_tile, refuse_too_many_files
 from axion_stage3.rasters.raster_tiles import OpenPair
 from axion_stage3.runs.outcome import TileOutcome
 from axion_stage3.storage.locations import ObjectUrl
@@ -112,6 +112,7 @@ class SceneGrounder:
         Raises:
             BatchDropped: The run is to stop; finished strips stay for the next one.
             OutputError: The output folder cannot be written.
+            ResourceError: Too many files are open.
             Exception: What the observer raised.
         """
         began = time.perf_counter()
@@ -128,6 +129,7 @@ class SceneGrounder:
                 raise
             if not concerns_one_tile(error):
                 raise
+            refuse_too_many_files(pair.name, error)
             return TileOutcome.of_error(
                 pair.name,
                 _no_room(pair.name) if is_out_of_memory(error) else error,

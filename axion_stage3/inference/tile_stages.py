@@ -7,6 +7,7 @@ whole run (a full disk, a lost lease) it raises.
 from __future__ import annotations
 
 import errno
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from axion_stage3.atomic_write import write_json
-from axion_stage3.errors import InvalidOutputError, OutputError
+from axion_stage3.errors import InvalidOutputError, OutputError, ResourceError
 from axion_stage3.inference.output_checks import check_output, is_in_range
 from axion_stage3.rasters.raster_pairing import RasterPair
 from axion_stage3.rasters.raster_tiles import load_raster_pair
@@ -49,6 +50,9 @@ _ERRNO_OF_ONE_TILE: Final = frozenset(
     }
 )  # fmt: skip
 """What says that this one file cannot be written, while others can."""
+
+_TOO_MANY_FILES: Final = os.strerror(errno.EMFILE)
+"""GDAL hands on what the system says, not the number of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,11 @@ class TileReader:
         self._fingerprint = fingerprint
 
     def __call__(self, pair: TilePair) -> ReadTile | TileOutcome:
-        """Return the tile, or the outcome that says why it cannot be used."""
+        """Return the tile, or the outcome that says why it cannot be used.
+
+        Raises:
+            ResourceError: Too many files are open, so that no tile can be read.
+        """
         began = time.perf_counter()
         fingerprint = self._fingerprint(pair)
         try:
@@ -116,6 +124,7 @@ class TileReader:
             else:
                 tile = load_pair(pair, self._options)
         except Exception as error:  # noqa: BLE001 - whatever a tile does to its reader, it is one tile
+            refuse_too_many_files(pair.name, error)
             seconds = time.perf_counter() - began
             return TileOutcome.of_error(
                 pair.name, error, phase="read", fingerprint=fingerprint, seconds=seconds
@@ -248,6 +257,25 @@ def make_folders_below(output_dir: Location, folder: Path) -> None:
 def concerns_one_tile(error: Exception) -> bool:
     """Whether a failure is that of one tile alone, so that the run goes on with the others."""
     return not isinstance(error, OutputError) or error.errno in _ERRNO_OF_ONE_TILE
+
+
+def refuse_too_many_files(name: str, error: Exception) -> None:
+    """Stop the run where a tile failed for want of file handles: that is no fault of the tile.
+
+    Args:
+        name: The tile.
+        error: Why it failed.
+
+    Raises:
+        ResourceError: It was that.
+    """
+    if _TOO_MANY_FILES in str(error):
+        raise ResourceError(
+            f"The tile {name} cannot be read: too many files are open on this machine.",
+            hint="Raise the limit (ulimit -n 4096) or close other programs, then start the same "
+            "command again: it goes on where it was.",
+            tile_name=name,
+        ) from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from axion_stage3.runs.journal_lines import (
 )
 from axion_stage3.runs.journal_segments import FetchedJournals, fetch_journals
 from axion_stage3.runs.outcome import OUTCOME_NAMES, OutcomeName, TileOutcome
-from axion_stage3.storage.locations import ObjectUrl
+from axion_stage3.storage.locations import ObjectUrl, require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -279,6 +279,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of each line; a line that never ends is handed out in pieces."""
     offset = 0
     try:
+        require_regular(path)
         with path.open("rb") as file:
             while line := file.readline(_MAX_LINE_BYTES):
                 yield offset, line

@@ -43,6 +43,7 @@ from axion_stage3.errors import OutputError, RunConflictError
 from axion_stage3.runs.journal_index import journal_paths
 from axion_stage3.runs.parts import Part, Shard, parse_part
 from axion_stage3.runs.process_identity import ProcessIdentity
+from axion_stage3.storage.locations import require_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -331,6 +332,7 @@ def _read_settled(path: Path, session: int) -> _FoundLease:
 
 
 def _read(path: Path, session: int) -> _FoundLease:
+    require_regular(path)
     # Opened before it is measured: network file systems bring their caches up to date on open.
     with path.open("rb") as file:
         claim = _Claim.from_json(file.read(_MAX_LEASE_BYTES))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import axion_stage3
 from axion_stage3.atomic_write import write_json
+from axion_stage3.storage.locations import require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +99,7 @@ def read_manifest(path: Location) -> dict[str, Any] | None:
     lost one never stops a run.
     """
     try:
+        require_regular(path)
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None

@@ -21,6 +21,7 @@ from axion_stage3.rasters.raster_tiles import load_raster_pair
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.manifest import read_manifest
 from axion_stage3.runs.summary import SUMMARY_NAME
+from axion_stage3.storage.locations import require_regular
 from axion_stage3.tiles.georeference import Georeference, read_georeference
 from axion_stage3.tiles.npz_reader import NpzArchive
 from axion_stage3.tiles.pairing import TilePair, find_tiles
@@ -140,8 +141,10 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any] | None:
         """Return the document of ``inference_summary.json``; None if missing or damaged."""
+        path = self.output_dir / SUMMARY_NAME
         try:
-            document = json.loads((self.output_dir / SUMMARY_NAME).read_bytes())
+            require_regular(path)
+            document = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
         return document if isinstance(document, dict) else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -12,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from axion_stage3.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from os import PathLike
 
     from axion_stage3.storage.object_store import StoredObject
@@ -201,6 +203,26 @@ def lies_in(place: Location, folder: Location) -> bool:
     return _resolved(place).is_relative_to(_resolved(folder))
 
 
+def refuse_inputs(inputs: Iterable[Path | None], targets: Collection[Path | None]) -> None:
+    """Refuse to write into some folders.
+
+    Args:
+        inputs: The folders; None where there is none.
+        targets: Folders and files that are to be written; None where there is none.
+
+    Raises:
+        UsageError: One of them is such a folder, or lies in one.
+    """
+    for folder in inputs:
+        for target in targets:
+            if folder is not None and target is not None and lies_in(target, folder):
+                raise UsageError(
+                    f"Writing to {target} would change the input folder {folder}; input folders "
+                    "are never written to.",
+                    hint="Give a place beside it.",
+                )
+
+
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
@@ -208,6 +230,19 @@ def _resolved(path: Path) -> Path:
         raise UsageError(
             f"The links of {path} lead in a circle.", hint="Mend the link, or give another path."
         ) from error
+
+
+def require_regular(place: Location) -> None:
+    """Refuse what is no file: a named pipe in its place would be waited for without end.
+
+    Args:
+        place: What is about to be read; objects are always files.
+
+    Raises:
+        OSError: It is not a regular file, or is not there.
+    """
+    if isinstance(place, Path) and not stat.S_ISREG(place.stat().st_mode):
+        raise OSError(errno.EINVAL, f"{place.name} is not a regular file")
 
 
 def file_bytes(place: Location) -> int | None:

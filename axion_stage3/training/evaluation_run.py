@@ -15,6 +15,7 @@ from axion_stage3.config import MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import (
     InputError,
+    InputFolderError,
     TileError,
     TileReadError,
     TileShapeError,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from axion_stage3.diffusion.checkpoint import Checkpoint
     from axion_stage3.progress import Advancing, Progress
     from axion_stage3.storage.locations import Location
-    from axion_stage3.training.dataset import TrainingTile
+    from axion_stage3.training.dataset import SplitEntry, TrainingTile
     from axion_stage3.training.radar_generator import RadarGenerator
     from axion_stage3.training.surrogate_families import ValidationCase
 
@@ -202,6 +203,8 @@ def evaluate_surrogates(
 ) -> Evaluation:
     """Judge a checkpoint or a baseline on held-out scenes with simulated opt_v2, by family.
 
+    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+
     Args:
         data_dir: Folder with ``s1/`` and ``s2_truth/``.
         split_file: CSV with tile, group, split; the val tiles are judged, the train tiles lend
@@ -212,15 +215,18 @@ def evaluate_surrogates(
 
     Raises:
         UsageError: There is no such family.
-        InputError: The split or a tile is missing or unfit.
+        InputError: A folder is missing, the split is unfit, or no tile of one side can be read.
         CheckpointError: The checkpoint is missing or unfit.
     """
     options = options or GroundingOptions()
     _require_known(families, FAMILIES, "surrogate family")
     checkpoint = load_checkpoint(options.checkpoint)
     entries = read_split_file(Path(split_file))
+    left_out: list[LeftOutTile] = []
     donors, val = (
-        load_tiles(Path(data_dir), [entry for entry in entries if entry.split == split])
+        _usable_tiles(
+            Path(data_dir), [entry for entry in entries if entry.split == split], left_out
+        )
         for split in ("train", "val")
     )
     generators = read_generators(BUNDLED_GENERATORS)
@@ -236,7 +242,8 @@ def evaluate_surrogates(
 
     cases = map(evaluated, validation_cases(val, donors, generators, families))
     with progress("Evaluating tiles", len(val) * len(families)) as shown:
-        return evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
+        evaluation = evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
+    return replace(evaluation, left_out=tuple(left_out))
 
 
 def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> None:
@@ -245,6 +252,21 @@ def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> Non
             raise UsageError(
                 f"There is no {what} {name!r}.", hint=f"There are: {', '.join(known)}."
             )
+
+
+def _usable_tiles(
+    data_dir: Path, entries: Sequence[SplitEntry], left_out: list[LeftOutTile]
+) -> list[TrainingTile]:
+    """The tiles that can be read; the others are added to ``left_out``."""
+    tiles: list[TrainingTile] = []
+    for entry in entries:
+        try:
+            tiles += load_tiles(data_dir, [entry])
+        except InputFolderError:
+            raise
+        except InputError as error:
+            left_out.append(LeftOutTile(entry.tile, error.message))
+    return sorted(tiles, key=lambda tile: tile.name) or load_tiles(data_dir, entries)
 
 
 def _usable(

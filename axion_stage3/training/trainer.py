@@ -20,7 +20,7 @@ from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
-from axion_stage3.training.training_state import STATE_NAME, load_state, save_state
+from axion_stage3.training.training_state import STATE_NAME, load_state, save_state, share_done
 from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class TrainingResult:
         steps: Steps done in all.
         best: Validation of the best checkpoint; None if stopped before the first.
         exit_code: 0, or 130 or 143 when a signal stopped the training (it can be resumed).
+        was_finished: Whether it had come to its end before, so that nothing was done.
     """
 
     best_path: Path
@@ -90,6 +91,7 @@ class TrainingResult:
     steps: int
     best: ValidationResult | None
     exit_code: int
+    was_finished: bool = False
 
     def as_document(self) -> dict[str, Any]:
         """Return a versioned JSON document; docs/schemas/train.schema.json describes it."""
@@ -143,16 +145,14 @@ class Trainer:
         self.random = torch.Generator(device=self.device).manual_seed(config.seed)
         self.step = 0
         self.seconds = 0.0
+        self.validated_step = 0
         self.best: ValidationResult | None = None
         load_state(self, output_dir / STATE_NAME)
 
     @property
     def progress(self) -> float:
         """Share of training done, 0..1: by steps or by minutes, whichever is further."""
-        by_steps = self.step / self.config.max_steps
-        if self.config.max_minutes is None:
-            return by_steps
-        return max(by_steps, self.seconds / (60 * self.config.max_minutes))
+        return share_done(self.config, self.step, self.seconds)
 
     def run(
         self, interruption: Interruption, observer: TrainingObserver | None = None
@@ -178,7 +178,7 @@ class Trainer:
             if time.monotonic() - saved > _SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
-        if not interruption.is_requested and self.step % self.config.validate_every != 0:
+        if not interruption.is_requested and self.validated_step != self.step:
             self._validate(observer)
         self.save()
         return TrainingResult(
@@ -255,6 +255,7 @@ class Trainer:
     def _validate(self, observer: TrainingObserver | None) -> None:
         averaged = self._averaged_network()
         result = validate(averaged, self.material.validation_cases)
+        self.validated_step = self.step
         self._log({"step": self.step, "validation": result.as_document()})
         # Of equal ones the later: where the detail alone is trained, the score never changes.
         if self.best is None or result.score >= self.best.score:

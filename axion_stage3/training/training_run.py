@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axion_stage3.atomic_write import write_json
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
+from axion_stage3.storage.locations import refuse_inputs
 from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
-from axion_stage3.training.training_state import STATE_NAME, read_state
+from axion_stage3.training.training_state import STATE_NAME, read_state, share_done
+from axion_stage3.training.validation import ValidationResult
 
 if TYPE_CHECKING:
     from axion_stage3.paths import AnyPath
@@ -31,6 +33,8 @@ def train(
 ) -> TrainingResult:
     """Train a checkpoint, or go on with the interrupted training found in ``output_dir``.
 
+    One that is finished is left as it is.
+
     Args:
         config: What to do; the defaults if left out.
         data_dir: Folder with ``s1/`` and ``s2_truth/``, and perhaps ``opt_v2/``.
@@ -42,15 +46,19 @@ def train(
 
     Raises:
         InputError: The split file or a tile is missing or unfit; found before training starts.
-        UsageError: ``output_dir`` holds a run with another configuration, or a fault to be left
-            out is not known, or the detail is to be trained without a checkpoint to start from.
+        UsageError: ``output_dir`` lies in ``data_dir`` or holds a run with another configuration,
+            or a fault to be left out is not known, or the detail is to be trained without a
+            checkpoint to start from.
         CheckpointError: The checkpoint to start from is missing or unfit, or the state in
             ``output_dir`` is damaged.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.
     """
-    config, output_dir = config or TrainingConfig(), Path(output_dir)
+    config, data_dir, output_dir = config or TrainingConfig(), Path(data_dir), Path(output_dir)
+    # Its sub-folders may be links to elsewhere.
+    tile_folders = [data_dir / name for name in ("s1", "s2_truth", "opt_v2")]
+    refuse_inputs([data_dir, *tile_folders], [output_dir])
     unknown = [name for name in config.left_out_faults if name not in FAULTS]
     if unknown:
         raise UsageError(
@@ -65,7 +73,16 @@ def train(
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes
     target = resolve_device(device)
-    read_state(output_dir / STATE_NAME, config)  # refuses another configuration, likewise
+    state = read_state(output_dir / STATE_NAME, config)  # refuses another configuration, likewise
+    if state is not None and _is_finished(state, config):
+        return TrainingResult(
+            best_path=output_dir / "best.safetensors",
+            last_path=output_dir / "last.safetensors",
+            steps=state["step"],
+            best=ValidationResult.from_document(state["best"]),
+            exit_code=0,
+            was_finished=True,
+        )
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,10 +91,14 @@ def train(
             hint="Give another folder with --output-dir.",
             path=output_dir,
         ) from error
-    material = prepare_material(
-        Path(data_dir), Path(split_file), config, output_dir, target, observer
-    )
+    material = prepare_material(data_dir, Path(split_file), config, output_dir, target, observer)
     trainer = Trainer(config, material, output_dir)
     write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
     with Interruption() as interruption:
         return trainer.run(interruption, observer)
+
+
+def _is_finished(state: dict[str, Any], config: TrainingConfig) -> bool:
+    """Whether nothing is left to do; states of older versions do not say what was validated."""
+    is_validated = state.get("validated_step", -1) == state.get("step")
+    return is_validated and share_done(config, state["step"], state["seconds"]) >= 1.0

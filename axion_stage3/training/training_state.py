@@ -33,6 +33,7 @@ def save_state(trainer: Trainer, path: Path) -> None:
             "random": trainer.random.get_state(),
             "step": trainer.step,
             "seconds": trainer.seconds,
+            "validated_step": trainer.validated_step,
             "best": None if trainer.best is None else trainer.best.as_document(),
         },
         buffer,
@@ -69,6 +70,14 @@ def read_state(path: Path, config: TrainingConfig) -> dict[str, Any] | None:
     return state
 
 
+def share_done(config: TrainingConfig, step: int, seconds: float) -> float:
+    """Share of training done, 0..1: by steps or by minutes, whichever is further."""
+    by_steps = step / config.max_steps
+    if config.max_minutes is None:
+        return by_steps
+    return max(by_steps, seconds / (60 * config.max_minutes))
+
+
 def load_state(trainer: Trainer, path: Path) -> None:
     """Bring a trainer to the state in a file; leaves it as it is where there is no file.
 
@@ -92,6 +101,7 @@ def _restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.random.set_state(state["random"])
     trainer.step = int(state["step"])
     trainer.seconds = float(state["seconds"])
+    trainer.validated_step = int(state.get("validated_step", 0))
     trainer.best = None if state["best"] is None else ValidationResult.from_document(state["best"])
 
 

@@ -28,7 +28,7 @@ COMMAND_LINES = {
     "export out --output-dir {mode} --to png --allow-unreferenced": "tile_002.npz: exported",
     "stats out --recompute --csv tiles.csv": "3 tiles written to tiles.csv",
     f"{EVALUATE}": "tile_002.npz (given): PSNR ",
-    "visualize out --only figures": "tile_002.npz: drawn to ",
+    "visualize out --only figures --tile tile_002": "tile_002.npz: drawn to ",
     "merge out": "Read run-manifest.json: finished",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,34 @@ def test_a_session_does_not_call_itself_cut_short(capsys: pytest.CaptureFixture[
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Read j")]
     assert lines[0].endswith("; finished")
     assert lines[-1].endswith("; still open, or cut short")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("name", ["journal-000009-main.jsonl", "lease-000009.json"])
+def test_a_pipe_in_the_place_of_a_record_is_named(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (OUT / "runs").mkdir(parents=True)
+    os.mkfifo(OUT / "runs" / name)
+
+    assert infer("--quiet") == 6
+
+    message, hint = capsys.readouterr().err.splitlines()
+    assert "out/runs" in message
+    assert message.endswith(f": {name} is not a regular file.")
+    assert hint.startswith("  Hint: Restore access to the output folder")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("workspace")
+def test_a_pipe_in_the_place_of_a_manifest_or_a_summary_is_as_if_it_were_lost() -> None:
+    assert infer("--quiet") == 0
+    for path in (OUT / REPORTS[0], OUT / "runs" / "run-manifest.json"):
+        path.unlink()
+        os.mkfifo(path)
+
+    assert run(["visualize", "out", "--only", "report", "--into", "pictures", "--quiet"]) == 0
+    assert infer("--quiet") == 0
+
+    assert summary()["processed"] == N_TILES

@@ -153,6 +153,14 @@ def test_the_options_of_an_example_are_followed(capsys: pytest.CaptureFixture[st
     assert err.count("  Timesteps: 5\n") == 2
 
 
+def test_the_timesteps_of_the_checkpoint_are_shown_as_in_the_guide(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    infer(BASIC)
+
+    assert capsys.readouterr().err.count("  Timesteps: 10\n") == 2
+
+
 def test_statistics_files_have_every_field_of_the_guide() -> None:
     infer(BASIC)
 

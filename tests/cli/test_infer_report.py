@@ -39,7 +39,7 @@ def config(**entries: object) -> InferenceConfig:
 def test_the_configuration_as_in_the_guide() -> None:
     given = config(checkpoint="checkpoints/stage3/best_model.pt", timesteps=10)
 
-    assert report.configuration_lines(given, "cuda") == [
+    assert report.configuration_lines(given, "cuda", 10) == [
         "Configuration:",
         "  Checkpoint: checkpoints/stage3/best_model.pt",
         "  opt_v2 directory: stage2_outputs/",
@@ -52,10 +52,10 @@ def test_the_configuration_as_in_the_guide() -> None:
 
 
 def test_what_is_not_the_default_is_shown() -> None:
-    lines = report.configuration_lines(config(sampler="euler", save_intermediate=True), "cpu")
+    lines = report.configuration_lines(config(sampler="euler", save_intermediate=True), "cpu", 10)
 
     assert "  Checkpoint: bundled reference checkpoint" in lines
-    assert "  Timesteps: from the checkpoint" in lines
+    assert "  Timesteps: 10" in lines
     assert lines[-2:] == ["  Sampler: euler", "  Save intermediate: yes"]
 
 
@@ -168,7 +168,7 @@ def test_tiles_that_were_not_processed_are_counted() -> None:
 def test_the_report_is_readable_at_80_columns() -> None:
     lines = [
         *report.heading_lines("Inference Complete!"),
-        *report.configuration_lines(config(), "cuda"),
+        *report.configuration_lines(config(), "cuda", 10),
         *report.result_lines(GUIDE_SUMMARY),
     ]
     assert all(len(line) <= 80 for line in lines)

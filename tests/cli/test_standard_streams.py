@@ -7,12 +7,19 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cli_workbench import N_TILES
 
+from axion_stage3.cli.app import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PROGRAM = f"{shlex.quote(sys.executable)} -m axion_stage3"
-INFER = f"{PROGRAM} infer --opt-v2-dir stage2_outputs --s1-dir tiles/s1 --output-dir out"
+TILES = "--opt-v2-dir stage2_outputs --s1-dir tiles/s1"
+INFER = f"infer {TILES} --output-dir out"
 MODEL = "--checkpoint checkpoints/stage3/best_model.pt --device cpu --timesteps 1"
 
 needs_a_shell = pytest.mark.skipif(sys.platform == "win32", reason="redirects of a POSIX shell")
@@ -32,20 +39,43 @@ def in_shell(line: str) -> subprocess.CompletedProcess[str]:
 
 @needs_a_shell
 @pytest.mark.usefixtures("workspace")
-@pytest.mark.parametrize("closed", ["2>&-", "--json >&-", "<&- >&- 2>&-"])
-def test_a_run_does_without_closed_streams(closed: str) -> None:
-    done = in_shell(f"{INFER} {MODEL} {closed}")
-    assert done.returncode == 0, done.stderr
+def test_a_run_does_without_closed_streams() -> None:
+    done = in_shell(f"{PROGRAM} {INFER} {MODEL} --json <&- >&- 2>&-")
+    assert done.returncode == 0
     assert len(list(Path("out").glob("*.npz"))) == N_TILES
-    assert "bug" not in done.stderr
 
 
 @needs_a_shell
 @pytest.mark.usefixtures("workspace")
-def test_a_list_from_closed_standard_input_is_empty() -> None:
-    done = in_shell(f"{INFER} {MODEL} --tiles - <&-")
-    assert done.returncode == 4
-    assert "list of tiles from standard input is empty" in done.stderr
+@pytest.mark.parametrize("closed", ["2>&-", "--json >&-"])
+def test_any_command_does_without_a_closed_stream(closed: str) -> None:
+    done = in_shell(f"{PROGRAM} validate {TILES} --workers 1 --fail-on never {closed}")
+    assert done.returncode == 0, done.stderr
+    assert bool(done.stdout) is (closed == "2>&-")
+    assert "bug" not in done.stderr
+
+
+@pytest.fixture
+def _closed_stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a process finds that was started with ``<&-``."""
+    kept = os.dup(0)
+    os.close(0)
+    monkeypatch.setattr(sys, "stdin", None)
+    yield
+    sys.stdin.close()
+    os.dup2(kept, 0)
+    os.close(kept)
+
+
+@pytest.mark.usefixtures("workspace", "_closed_stdin")
+def test_a_list_from_closed_standard_input_is_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["axion-stage3", *f"{INFER} {MODEL} --tiles -".split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 4
+    assert "list of tiles from standard input is empty" in capsys.readouterr().err
 
 
 @needs_dev_full

@@ -33,6 +33,12 @@ def own_run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ["stats", "RUN", "--plots", "s1"],
         ["stats", "RUN", "--csv", "s1/tiles.csv"],
         ["stats", "RUN", "--parquet", "opt_v2/a/tiles.parquet"],
+        ["validate", "RUN", "--save", "s1/found.jsonl"],
+        ["validate", "--opt-v2-dir", "opt_v2", "--save", "opt_v2/found.jsonl"],
+        ["inspect-tile", "a/tile_0", "--output-dir", "RUN", "--png", "s1/tile.png"],
+        ["inspect-tile", "a/tile_0", "--s1-dir", "s1", "--png", "s1/b/tile.png"],
+        ["inspect-tile", "opt_v2/a/tile_0.npz", "--png", "opt_v2/a/tile.png"],
+        ["train", "--data-dir", ".", "--split-file", "t.csv", "--output-dir", "s1/trained"],
     ],
     ids=" ".join,
 )
@@ -66,3 +72,5 @@ def test_pictures_do_not_follow_a_link_out_of_the_output_folder(
 def test_a_folder_around_them_is_no_input_folder() -> None:
     assert run(["stats", "outputs", "--csv", "tiles.csv", "--quiet"]) == 0
     assert Path("tiles.csv").is_file()
+    assert run(["inspect-tile", "outputs/a/tile_1.npz", "--png", "outputs/a/tile_1.png"]) == 0
+    assert Path("outputs/a/tile_1.png").is_file()

@@ -41,6 +41,12 @@ def own_run(pictured_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pictured_run.parent, tmp_path / "own")) / pictured_run.name
 
 
+@pytest.fixture
+def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of which figures there are, not of what they show: they are empty files."""
+    monkeypatch.setattr("axion_stage3.exporting.tile_figures.tile_figure", lambda *_, **__: b"")
+
+
 def test_everything_is_made_and_named(
     visualize: Callable[..., tuple[int, dict[str, Any]]], pictured_run: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +63,7 @@ def test_everything_is_made_and_named(
     assert sorted(pictured_run.parent.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("_no_drawing")
 def test_the_most_changed_tiles_are_chosen(
     visualize: Callable[..., tuple[int, dict[str, Any]]], pictured_run: Path, tmp_path: Path
 ) -> None:
@@ -70,6 +77,7 @@ def test_the_most_changed_tiles_are_chosen(
     assert [path.with_suffix(".npz").as_posix() for path in figures] == expected
 
 
+@pytest.mark.usefixtures("_no_drawing")
 @pytest.mark.parametrize("name", ["south/tile_10.npz", "south/tile_10"])
 def test_a_named_tile_gets_its_figure_alone(
     visualize: Callable[..., tuple[int, dict[str, Any]]], pictured_run: Path, name: str
@@ -141,6 +149,7 @@ def test_a_damaged_tile_costs_its_picture_and_no_more(
     assert len(document["contact_sheets"]) == 1
 
 
+@pytest.mark.usefixtures("_no_drawing")
 def test_the_console_names_what_could_not_be_drawn(
     own_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +195,7 @@ def test_a_truth_folder_of_other_tiles_is_refused(
     assert not into.exists()
 
 
+@pytest.mark.usefixtures("_no_drawing")
 def test_the_console_says_where_everything_is(
     pictured_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,8 +104,8 @@ class Watcher(RunObserver):
         self.warnings: list[str] = []
         self._on_tile = on_tile
 
-    def model_loading(self, device: str) -> None:
-        self.events.append(f"loading on {device}")
+    def model_loading(self, device: str, timesteps: int) -> None:
+        self.events.append(f"loading on {device}, T={timesteps}")
 
     def model_loaded(self, model: Any) -> None:
         self.events.append(f"loaded {model.epoch} {model.timesteps} {model.precision}")

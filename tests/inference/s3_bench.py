@@ -58,7 +58,11 @@ class S3Bench:
         self._server = make_server(
             "127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            args=(0.02,),  # seconds until it sees that it is to end
+            daemon=True,
+        )
 
     @property
     def url(self) -> str:

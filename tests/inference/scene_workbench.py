@@ -19,28 +19,38 @@ if TYPE_CHECKING:
 
     from axion_stage3.inference.grounding_run import RunResult
 
-HEIGHT, WIDTH = 440, 680
+HEIGHT, WIDTH = 110, 170
+TRUE_OVERLAP = 4
+"""How many times larger scenes have to be for the overlap that the network needs."""
+
 PLACE = rasterio.Affine(10, 0, 344400, 0, -10, 5294400)
 OPTIONS = {"timesteps": 1, "existing": "resume"}
 
 
-def set_sizes(patch: pytest.MonkeyPatch) -> None:
+def set_sizes(patch: pytest.MonkeyPatch, scale: int = 1) -> None:
     """Make a scene of what would be a tile: three rows of three windows."""
-    patch.setattr("axion_stage3.rasters.raster_pairing.LARGEST_TILE_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_rows.ROW_PX", 256)
-    patch.setattr("axion_stage3.inference.scene_rows.COLUMN_PX", 320)
+    sizes = {
+        "rasters.raster_pairing.LARGEST_TILE_PX": 64,
+        "inference.scene_rows.ROW_PX": 64,
+        "inference.scene_rows.COLUMN_PX": 80,
+    }
+    if scale < TRUE_OVERLAP:
+        sizes["inference.windows.OVERLAP_PX"] = 32
+    for name, size in sizes.items():
+        patch.setattr(f"axion_stage3.{name}", size * scale)
 
 
-def make_scenes(folder: Path) -> None:
+def make_scenes(folder: Path, scale: int = 1) -> None:
     """opt/ and s1/ with scene.tif (radar on another grid, with gaps in both), and a checkpoint."""
-    tile = make_tile(4, HEIGHT, WIDTH)
+    height, width = HEIGHT * scale, WIDTH * scale
+    tile = make_tile(4, height, width)
     opt, s1 = tile.opt_v2.copy(), tile.s1.copy()
-    opt[:, :60, :90] = np.nan
-    s1[:, 200:206, 600:640] = np.nan
+    opt[:, : 15 * scale, : 22 * scale] = np.nan
+    s1[:, 50 * scale : 52 * scale, 150 * scale : 160 * scale] = np.nan
     for kind, pixels in (("opt", opt), ("s1", s1)):
         (folder / kind).mkdir()
         with rasterio.open(
-            folder / kind / "scene.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH,
+            folder / kind / "scene.tif", "w", driver="GTiff", height=height, width=width,
             count=len(pixels), dtype="float32", crs="EPSG:32633", transform=PLACE, nodata=np.nan,
             tiled=True,
         ) as dataset:  # fmt: skip

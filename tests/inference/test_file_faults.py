@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from inference_workbench import hashes, journal_lines, temporary_files
 
-from axion_stage3.errors import AxionError
+from axion_stage3.errors import AxionError, ResourceError
 from axion_stage3.testing.faults import FileFaults, disk_fault
 from axion_stage3.testing.tile_factories import write_pair
 
@@ -115,6 +115,27 @@ def test_a_run_survives_every_fault(
 ) -> None:
     for fails_at in range(count_calls(small_run, tmp_path)):
         check_one_fault(small_run, tmp_path, fails_at, kind)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_stop_the_run_and_fail_no_tile(
+    small_run: Callable[..., RunResult], tmp_path: Path, number: int
+) -> None:
+    with FileFaults(tmp_path / "opt_v2", has_reads=True) as faults:
+        small_run("reference")
+    opened = faults.calls.index("open")
+
+    with (
+        FileFaults(tmp_path / "opt_v2", opened, disk_fault(number), has_reads=True),
+        pytest.raises(ResourceError, match="too many files are open") as caught,
+    ):
+        small_run("out")
+
+    assert caught.value.exit_code == 7
+    assert "start the same command again" in caught.value.hint
+    assert [line for line in journal_lines(tmp_path / "out") if "error_code" in line] == []
+    assert small_run("out").exit_code == 0
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "reference")
 
 
 def test_the_faults_themselves_leave_other_folders_alone(tmp_path: Path) -> None:

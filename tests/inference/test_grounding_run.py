@@ -52,7 +52,7 @@ def test_a_run_writes_every_tile_and_every_report(infer: Infer, tiles: Path) -> 
     result = infer(observer=watcher)
     out = result.output_dir
     assert result.exit_code == 0
-    assert watcher.events == ["loading on cpu", "loaded 7 4 fp32", "6 pairs", "6 to do"]
+    assert watcher.events == ["loading on cpu, T=4", "loaded 7 4 fp32", "6 pairs", "6 to do"]
     assert sorted(outcome.tile for outcome in watcher.outcomes) == sorted(hashes(out))
     assert sorted(hashes(out)) == sorted(hashes(tiles / "opt_v2"))
     for path in out.glob("*.npz"):

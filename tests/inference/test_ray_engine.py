@@ -53,7 +53,7 @@ def test_ray_shards_and_one_process_give_the_same(infer: Infer, tmp_path: Path) 
     assert hashes(on_ray.output_dir) == hashes(shard.output_dir) == hashes(whole)
     assert reports(on_ray.output_dir) == reports(shard.output_dir) == reports(whole)
     assert watcher.events == [
-        "loading on cpu, 2 workers on Ray", "loaded 7 4 fp32", "6 pairs", "6 to do",
+        "loading on cpu, 2 workers on Ray, T=4", "loaded 7 4 fp32", "6 pairs", "6 to do",
     ]  # fmt: skip
     assert sorted(outcome.tile for outcome in watcher.outcomes) == sorted(hashes(whole))
     journals = {path.name for path in (on_ray.output_dir / "runs").glob("journal-*")}

@@ -191,7 +191,7 @@ def test_a_connection_on_which_nothing_comes_is_given_up(
     monkeypatch: pytest.MonkeyPatch, request_once: Callable[[], object]
 ) -> None:
     """Not even an answer to "may I send": an upload that waits for it has not begun."""
-    monkeypatch.setattr(object_store, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(object_store, "READ_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")

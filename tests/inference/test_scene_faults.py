@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import rasterio
 from inference_workbench import Watcher
 from scene_workbench import make_scenes, run, set_sizes
 
-from axion_stage3.errors import OutputError
+from axion_stage3.errors import OutputError, ResourceError
 from axion_stage3.inference.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:
@@ -49,6 +52,25 @@ def failure_of_first(two_scenes: Path) -> FailedTileRecord:
     assert (two_scenes / "out" / "scene.tif").is_file()
     assert not (two_scenes / "out" / "a.tif").exists()
     return result.failed_tiles[0]
+
+
+def test_too_many_open_files_stop_the_run(
+    two_scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_was = rasterio.open
+
+    def refuse(path: object, *_: object, **__: object) -> None:
+        raise rasterio.errors.RasterioIOError(f"{path}: {os.strerror(errno.EMFILE)}")
+
+    class Refuser(Watcher):
+        def tiles_planned(self, plan: object) -> None:
+            monkeypatch.setattr(rasterio, "open", refuse)
+
+    with pytest.raises(ResourceError, match=r"a\.tif cannot be read: too many files are open"):
+        run(two_scenes, two_scenes / "out", observer=Refuser())
+    monkeypatch.setattr(rasterio, "open", as_it_was)
+
+    assert run(two_scenes, two_scenes / "out").exit_code == 0
 
 
 @pytest.mark.parametrize("kind", ["opt", "s1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 N_TRAIN, N_VAL = 4, 2
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
+@pytest.fixture(scope="session")
+def shared_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training set that is not to be changed."""
+    folder = tmp_path_factory.mktemp("training") / "data"
     for part in ("s1", "s2_truth"):
         (folder / part).mkdir(parents=True)
     lines = ["tile,group,split"]
@@ -35,6 +37,12 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def data_dir(shared_data_dir: Path, tmp_path: Path) -> Path:
+    """A training set of one's own."""
+    return shutil.copytree(shared_data_dir, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
 def config() -> TrainingConfig:
     return TrainingConfig(
         batch_size=2,

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from axion_stage3.cli.app import run
 from axion_stage3.statistics.grounding import GroundingReference
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import psnr
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.evaluation import PSNR_CEILING_DB, EvaluationCase, evaluate_cases
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def case(seed: int, group: str, share: float) -> EvaluationCase:
@@ -132,3 +138,26 @@ def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> Non
     (without,) = evaluate_cases(cases).families
     assert without.grounding_accuracy is None
     assert "grounding" not in without.metrics
+
+
+@pytest.mark.parametrize(
+    ("tile", "judged"),
+    [("tile_1.npz", ["tile_4.npz", "tile_5.npz"]), ("tile_5.npz", ["tile_4.npz"])],
+    ids=["train", "val"],
+)
+def test_a_bad_tile_among_held_out_scenes_is_left_out_and_named(
+    tile: str, judged: list[str], data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = data_dir / "s2_truth" / tile
+    truth.write_bytes(truth.read_bytes()[:-200])
+    scenes = ["--data-dir", str(data_dir), "--split-file", str(data_dir / "split.csv")]
+
+    assert run(["evaluate", *scenes, "--family", "blurred", "--method", "smoothed", "--json"]) == 3
+
+    text, said = capsys.readouterr()
+    document = json.loads(text)
+    assert [each["tile"] for each in document["left_out"]] == [tile]
+    assert [each["tile"] for each in document["tiles"]] == judged
+    assert f"1 tile left out:\n  - {tile}\n" in said
+    assert run(["train", *scenes, "--output-dir", str(data_dir.parent / "out")]) == 4
+    assert f"Training tile {tile}" in capsys.readouterr().err

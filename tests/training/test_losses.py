@@ -12,7 +12,7 @@ from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.losses import TrainingBatch, grounding_losses
 
-N_STEPS = 160
+N_STEPS = 80
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def network(batch: TrainingBatch) -> GroundingNetwork:
     network = GroundingNetwork().train()
     network.freeze_mean()  # opt_v2 itself: what the mean lacks is then known
     network.whitening.mul_(40.0)  # detail of about unit size
-    optimizer = torch.optim.Adam(network.detail_head.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(network.detail_head.parameters(), lr=4e-3)
     for _ in range(N_STEPS):
         optimizer.zero_grad()
         grounding_losses(network, batch, random=None).total.backward()

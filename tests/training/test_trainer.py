@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import pathlib
 import pickle
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import torch
@@ -13,39 +14,73 @@ from axion_stage3.diffusion.network import GroundingNetwork
 from axion_stage3.errors import (
     CheckpointError,
     CheckpointNotFoundError,
-    InputError,
-    InputFolderError,
     OutputError,
     TrainingError,
     UsageError,
 )
 from axion_stage3.runs.interruption import Interruption
-from axion_stage3.tiles.npz_reader import read_npz
-from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.training import surrogate_families, training_material
 from axion_stage3.training import trainer as trainer_module
-from axion_stage3.training.trainer import Trainer
+from axion_stage3.training.radar_generator import DrawCounts
+from axion_stage3.training.trainer import Trainer, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
 from axion_stage3.training.training_run import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _little_material() -> Iterator[None]:
+    """One draw of the generators for a tile, not eleven; no test here looks at the draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (training_material, surrogate_families):
+            patch.setattr(module, "N_DRAWS", DrawCounts(sharp=1, smooth=0))
+        patch.setattr(training_material, "_BATCHES_FOR_CONSTANTS", 4)
+        yield
+
+
+def make_trainer(data_dir: Path, config: TrainingConfig, output_dir: Path) -> Trainer:
+    output_dir.mkdir(exist_ok=True)
+    material = prepare_material(data_dir, data_dir / "split.csv", config, output_dir, CPU)
+    return Trainer(config, material, output_dir)
+
+
 @pytest.fixture
-def start(data_dir: Path, tmp_path: Path) -> Callable[[TrainingConfig, str], Trainer]:
+def start(shared_data_dir: Path, tmp_path: Path) -> Callable[[TrainingConfig, str], Trainer]:
     """Make a trainer with its output in a folder of the given name."""
+    return lambda config, name: make_trainer(shared_data_dir, config, tmp_path / name)
 
-    def make(config: TrainingConfig, name: str) -> Trainer:
-        output_dir = tmp_path / name
-        output_dir.mkdir(exist_ok=True)
-        material = prepare_material(data_dir, data_dir / "split.csv", config, output_dir, CPU)
-        return Trainer(config, material, output_dir)
 
-    return make
+class Finished(NamedTuple):
+    """A training without a stop, and the averaged weights before it."""
+
+    trainer: Trainer
+    before: dict[str, torch.Tensor]
+    result: TrainingResult
+
+
+@pytest.fixture(scope="module")
+def finished(
+    _little_material: None,
+    shared_data_dir: Path,
+    config: TrainingConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Finished:
+    """Not to be changed, and neither is its folder."""
+    trainer = make_trainer(shared_data_dir, config, tmp_path_factory.mktemp("finished") / "run")
+    before = {k: v.clone() for k, v in trainer.average.module.state_dict().items()}
+    return Finished(trainer, before, trainer.run(Interruption()))
+
+
+@pytest.fixture
+def finished_folder(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the folder of the finished training, ``tmp_path / "run"``."""
+    return shutil.copytree(finished.trainer.output_dir, tmp_path / "run")
 
 
 def everything(trainer: Trainer) -> list[torch.Tensor]:
@@ -75,10 +110,9 @@ class StopAfter:
 
 
 def test_interrupted_training_resumes_bit_for_bit(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
-    whole = start(config, "whole")
-    assert whole.run(Interruption()).exit_code == 0
+    assert finished.result.exit_code == 0
 
     interruption = Interruption()
     first_half = start(config, "halves")
@@ -88,29 +122,29 @@ def test_interrupted_training_resumes_bit_for_bit(
     assert second_half.step == 4
     second_half.run(Interruption())
 
-    for resumed, uninterrupted in zip(everything(second_half), everything(whole), strict=True):
+    for resumed, uninterrupted in zip(
+        everything(second_half), everything(finished.trainer), strict=True
+    ):
         assert torch.equal(resumed, uninterrupted)
 
 
 def test_training_writes_checkpoints_that_load_with_their_facts(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+    finished: Finished, config: TrainingConfig
 ) -> None:
-    trainer = start(config, "run")
-    result = trainer.run(Interruption())
-    checkpoint = load_checkpoint(result.best_path)
+    checkpoint = load_checkpoint(finished.result.best_path)
     assert checkpoint.timesteps == config.timesteps
     assert checkpoint.config["bands"]["optical"] == ["blue", "green", "red", "nir"]
     assert checkpoint.config["training"]["crop_px"] == 32
     assert set(checkpoint.config["training_range"]) == {"blue", "green", "red", "nir", "vv", "vh"}
     assert not torch.equal(checkpoint.network.whitening, torch.eye(4))
-    log = (trainer.output_dir / "training_log.jsonl").read_text().splitlines()
+    log = (finished.trainer.output_dir / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log if "validation" in line] == [3, 6]
 
 
 def test_training_starts_from_a_checkpoint(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
-    first = start(config, "first").run(Interruption()).last_path
+    first = finished.result.last_path
     given = load_checkpoint(first).network.state_dict()
     second = start(config.model_copy(update={"start_from": str(first)}), "second")
     for network in (second.network, second.average.module):
@@ -123,9 +157,9 @@ def test_training_starts_from_a_checkpoint(
 
 
 def test_the_detail_is_trained_alone(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
-    first = start(config, "first").run(Interruption()).last_path
+    first = finished.result.last_path
     given = load_checkpoint(first).network.state_dict()
     changes = {"start_from": str(first), "trained_part": "detail", "mean_only_share": 0.0}
     second = start(config.model_copy(update=changes), "second").run(Interruption())
@@ -159,36 +193,35 @@ def test_a_checkpoint_to_start_from_has_to_be_there(
     assert not (tmp_path / "out").exists()  # before any generator was trained
 
 
-@pytest.mark.parametrize("variation", ["light", "all"])
-def test_either_variation_trains(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig, variation: str
-) -> None:
-    trainer = start(config.model_copy(update={"variation": variation}), variation)
-    before = [value.clone() for value in trainer.network.parameters()]
-    assert trainer.run(Interruption()).steps == config.max_steps
-    assert any(
-        not torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True)
-    )
-
-
 def test_training_changes_the_network_and_moves_the_average(
-    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+    finished: Finished, config: TrainingConfig
 ) -> None:
-    trainer = start(config, "run")
-    assert isinstance(trainer.average.module, GroundingNetwork)
-    before = {k: v.clone() for k, v in trainer.average.module.state_dict().items()}
-    trainer.run(Interruption())
-    after = trainer.average.module.state_dict()
-    weights = {name for name, _ in trainer.average.module.named_parameters()}
+    assert config.variation == "all"
+    assert finished.result.steps == config.max_steps
+    average = finished.trainer.average.module
+    assert isinstance(average, GroundingNetwork)
+    before, after = finished.before, average.state_dict()
+    weights = {name for name, _ in average.named_parameters()}
     assert {name for name in after if not torch.equal(before[name], after[name])} == weights
-    trained = trainer.network.state_dict()
+    trained = finished.trainer.network.state_dict()
     assert not any(torch.equal(trained[name], after[name]) for name in weights)
 
 
+def test_the_light_variation_trains_and_is_another(
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    trainer = start(config.model_copy(update={"variation": "light"}), "light")
+    assert trainer.run(Interruption()).steps == config.max_steps
+    after, other = trainer.network.state_dict(), finished.trainer.network.state_dict()
+    weights = {name for name, _ in trainer.network.named_parameters()}
+    assert not any(torch.equal(after[name], finished.before[name]) for name in weights)
+    assert not any(torch.equal(after[name], other[name]) for name in weights)
+
+
+@pytest.mark.usefixtures("finished_folder")
 def test_another_configuration_is_refused_in_the_same_folder(
     start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
-    start(config, "run").run(Interruption())
     with pytest.raises(UsageError, match="learning_rate"):
         start(config.model_copy(update={"learning_rate": 1e-4}), "run")
 
@@ -229,14 +262,16 @@ def state_without_weights(path: Path) -> None:
     ],
 )
 def test_a_damaged_state_is_named(
-    damage: Callable[[Path], None], data_dir: Path, config: TrainingConfig, tmp_path: Path
+    damage: Callable[[Path], None],
+    shared_data_dir: Path,
+    config: TrainingConfig,
+    finished_folder: Path,
 ) -> None:
-    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv", "output_dir": tmp_path}
-    short = config.model_copy(update={"max_steps": 1})
-    train(short, **folders, device="cpu")
-    damage(tmp_path / "state.pt")
+    damage(finished_folder / "state.pt")
+    longer = config.model_copy(update={"max_steps": 8})
+    folders = {"data_dir": shared_data_dir, "split_file": shared_data_dir / "split.csv"}
     with pytest.raises(CheckpointError, match=r"state\.pt is damaged") as caught:
-        train(short, **folders, device="cpu")
+        train(longer, **folders, output_dir=finished_folder, device="cpu")
     assert "another --output-dir" in caught.value.hint
 
 
@@ -249,22 +284,22 @@ def test_a_log_that_cannot_be_written_is_named(
         trainer.run(Interruption())
 
 
+@pytest.mark.usefixtures("finished_folder")
 def test_a_longer_budget_goes_on_where_training_ended(
     start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
 ) -> None:
-    start(config, "run").run(Interruption())
     longer = start(config.model_copy(update={"max_steps": 8}), "run")
+    assert longer.step == config.max_steps
     assert longer.run(Interruption()).steps == 8
 
 
 def test_a_loss_that_is_not_finite_names_the_tiles_and_keeps_the_checkpoint(
+    finished_folder: Path,
     start: Callable[[TrainingConfig, str], Trainer],
     config: TrainingConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer = start(config, "run")
-    trainer.run(Interruption())
-    kept = (trainer.output_dir / "best.safetensors").read_bytes()
+    kept = (finished_folder / "best.safetensors").read_bytes()
     longer = start(config.model_copy(update={"max_steps": 9}), "run")
     intact = trainer_module.grounding_losses
 
@@ -275,14 +310,7 @@ def test_a_loss_that_is_not_finite_names_the_tiles_and_keeps_the_checkpoint(
     monkeypatch.setattr(trainer_module, "grounding_losses", broken)
     with pytest.raises(TrainingError, match=r"step 6 .*tile_\d\.npz"):
         longer.run(Interruption())
-    assert (trainer.output_dir / "best.safetensors").read_bytes() == kept
-
-
-def test_a_group_on_both_sides_is_refused_by_name(data_dir: Path, config: TrainingConfig) -> None:
-    split = data_dir / "split.csv"
-    split.write_text(split.read_text().replace("group_5,val", "group_0,val"))
-    with pytest.raises(InputError, match="'group_0' in train and in val"):
-        train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
+    assert (finished_folder / "best.safetensors").read_bytes() == kept
 
 
 def test_a_fault_to_be_left_out_must_be_known(data_dir: Path, config: TrainingConfig) -> None:
@@ -310,54 +338,3 @@ def test_a_refused_configuration_leaves_that_of_the_run_alone(
     assert list(tmp_path.glob("generators-*")) == generators  # said before any was trained
     stored = json.loads((tmp_path / "training_config.json").read_text())
     assert TrainingConfig.model_validate(stored) == short
-
-
-def test_a_missing_truth_folder_is_named(data_dir: Path, config: TrainingConfig) -> None:
-    (data_dir / "s2_truth").rename(data_dir / "elsewhere")
-    with pytest.raises(InputFolderError, match="s2_truth/"):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
-
-
-def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: TrainingConfig) -> None:
-    with pytest.raises(InputError, match="No training tile is as large as a crop of 64 px"):
-        train(
-            config.model_copy(update={"crop_px": 64}),
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
-
-
-def test_a_tile_whose_radar_has_another_size_is_named(
-    data_dir: Path, config: TrainingConfig
-) -> None:
-    path = data_dir / "s1" / "tile_1.npz"
-    write_npz(path, {"s1": read_npz(path)["s1"][:, :40].copy()})
-    with pytest.raises(
-        InputError, match=r"tile_1\.npz: truth is \(48, 56\) px, its partner \(40, "
-    ):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
-
-
-def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> None:
-    path = data_dir / "s1" / "tile_1.npz"
-    arrays = {key: value.copy() for key, value in read_npz(path).items()}
-    arrays["s1"][0, 3, 3] = float("nan")
-    write_npz(path, arrays)
-    with pytest.raises(InputError, match=r"tile_1\.npz"):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )

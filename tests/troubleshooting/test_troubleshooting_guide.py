@@ -7,9 +7,8 @@ those it describes, with real runs of ``infer``.
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,24 +176,24 @@ def test_failed_tiles(said: Said, checkpoint: Path) -> None:
     assert "Give --fill-invalid" in text
 
 
-def test_the_command_that_runs_one_tile_again_does_so(said: Said, checkpoint: Path) -> None:
+def test_the_command_that_runs_one_tile_again_does_so(
+    said: Said, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program is a stand-in that writes down what it is asked for; that is then done here."""
     assert said(*INFER, "--checkpoint", checkpoint, "--seed", 5, "--quiet")[0] == 0
-    document = json.loads(_json_of("inspect-tile", "tile_001", "--output-dir", "out", "--json"))
-    command = document["run"]["rerun_command"]
-    program = shutil.which("axion-stage3", path=str(Path(sys.executable).parent))
-    assert program is not None
+    document = json.loads(said("inspect-tile", "tile_001", "--output-dir", "out", "--json")[1])
+    program = Path("bin/axion-stage3")
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" > asked.txt\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent.absolute()), prepend=os.pathsep)
 
-    subprocess.run(["sh", "-c", command.replace("axion-stage3", program)], check=True)
+    subprocess.run(["sh", "-c", document["run"]["rerun_command"]], check=True)
+    assert said(*Path("asked.txt").read_text().splitlines())[0] == 0
 
     rerun = "rerun/tile_001/output/tile_001.npz"
     with np.load("out/tile_001.npz") as once, np.load(rerun) as again:
         np.testing.assert_allclose(again["opt_final"], once["opt_final"], atol=1e-5)
 
-    document = json.loads(_json_of("inspect-tile", "tile_002", "--output-dir", "out", "--json"))
+    document = json.loads(said("inspect-tile", "tile_002", "--output-dir", "out", "--json")[1])
     assert "rerun/tile_001/" not in document["run"]["rerun_command"]
-
-
-def _json_of(*arguments: str) -> str:
-    program = Path(sys.executable).with_name("axion-stage3")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    return done.stdout

@@ -34,9 +34,17 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.pairing import TilePair
 
 
-def check_damaged_folder(root: Path, n_tiles: int, n_workers: int) -> None:
-    expected = write_damaged_folder(root, n_tiles)
+Damaged = tuple["Path", dict[str, str | None]]
 
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Damaged:
+    """A folder with each kind of damage once, not to be changed, and what must be found in it."""
+    root = tmp_path_factory.mktemp("damaged")
+    return root, write_damaged_folder(root, DAMAGED_EVERY * len(DAMAGES))
+
+
+def check_damaged_folder(root: Path, expected: dict[str, str | None], n_workers: int) -> None:
     results = list(validate_inputs(root / "opt_v2", root / "s1", n_workers=n_workers))
 
     assert [result.tile for result in results] == sorted(expected)
@@ -52,21 +60,21 @@ def check_damaged_folder(root: Path, n_tiles: int, n_workers: int) -> None:
     assert set(expected.values()) == {None, *DAMAGES}
 
 
-def test_every_damaged_tile_is_found(tmp_path: Path) -> None:
-    check_damaged_folder(tmp_path, 60, n_workers=1)  # 20 damaged, 40 clean
+def test_every_damaged_tile_is_found(damaged: Damaged) -> None:
+    check_damaged_folder(*damaged, n_workers=1)  # 12 damaged, 24 clean
 
 
 @pytest.mark.slow
 def test_every_damaged_tile_is_found_among_300(tmp_path: Path) -> None:
-    check_damaged_folder(tmp_path, 300, n_workers=2)
+    check_damaged_folder(tmp_path, write_damaged_folder(tmp_path, 300), n_workers=2)
 
 
-def test_what_infer_refuses_is_an_error_and_what_it_takes_is_not(tmp_path: Path) -> None:
-    write_damaged_folder(tmp_path, DAMAGED_EVERY * len(DAMAGES))
+def test_what_infer_refuses_is_an_error_and_what_it_takes_is_not(damaged: Damaged) -> None:
+    root, _ = damaged
     for options in (LoadOptions(), LoadOptions(fill_invalid=True, resample_s1=True)):
-        results = validate_inputs(tmp_path / "opt_v2", tmp_path / "s1", CheckOptions(load=options))
+        results = validate_inputs(root / "opt_v2", root / "s1", CheckOptions(load=options))
         by_name = {result.tile: result for result in results}
-        for pair in find_pairs(tmp_path / "opt_v2", tmp_path / "s1").pairs:
+        for pair in find_pairs(root / "opt_v2", root / "s1").pairs:
             errors = ids([f for f in by_name[pair.name].findings if f.severity == "error"])
             # Read without complaint, but certainly wrong: copies and swaps.
             refusals = errors - {"AX-T032", "AX-T043"}

@@ -30,8 +30,8 @@ def evaluate(
 
     Either folders of tiles (--truth-dir, --opt-v2-dir and --opt-final-dir, or
     --s1-dir to run the checkpoint on the fly), or held-out scenes with
-    simulated Stage 2 outputs (--data-dir and --split-file). Tiles in folders
-    that cannot be evaluated are left out and named; the exit code is then 3.
+    simulated Stage 2 outputs (--data-dir and --split-file). Tiles that cannot
+    be evaluated are left out and named; the exit code is then 3.
 
     For example:
 
@@ -47,8 +47,8 @@ def evaluate(
     )
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.path_values import require_file_places
-    from axion_stage3.exporting.output_folder import refuse_inputs
     from axion_stage3.exporting.statistics_files import require_pyarrow
+    from axion_stage3.storage.locations import refuse_inputs
 
     # What is missing is said before tiles are evaluated for minutes.
     require_file_places(csv_file, parquet_file)

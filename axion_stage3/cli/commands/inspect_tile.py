@@ -34,7 +34,7 @@ def inspect_tile(
     """
     given = dict(locals())
     from axion_stage3.atomic_write import write_bytes
-    from axion_stage3.cli.check_options import check_options
+    from axion_stage3.cli.check_options import check_options, require_result_place
     from axion_stage3.cli.inspection_pictures import panels_of, picture_png, terminal_picture
     from axion_stage3.cli.inspection_report import inspection_text
     from axion_stage3.cli.output import Output
@@ -50,6 +50,9 @@ def inspect_tile(
     )
     output, panels = Output(), panels_of(inspection.pixels, inspection.stored)
     if png_file is not None and panels:
+        files = inspection.report.files
+        is_output = any(file.subject == "opt_final" for file in files)
+        require_result_place(png_file, given, *(() if is_output else (file.path for file in files)))
         write_bytes(png_file, picture_png(panels))
     elif png_file is not None:
         output.warn(f"There is no picture for {png_file}: no file of this tile can be shown.")

@@ -41,7 +41,7 @@ def validate(
       axion-stage3 validate outputs/ --format jsonl
     """
     given = dict(locals())
-    from axion_stage3.cli.check_options import check_options
+    from axion_stage3.cli.check_options import check_options, require_result_place
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.validation_console import open_saved, open_validation, report
     from axion_stage3.errors import UsageError
@@ -55,6 +55,7 @@ def validate(
         )
     ignored = frozenset(kind_of(finding_id).id for finding_id in ignore or ())
     wanted = FindingFilter(Severity.of_word(min_severity), ignored)
+    require_result_place(save, given)
     source = (
         open_saved(load, output_dir, opt_v2_dir, s1_dir)
         if load is not None
