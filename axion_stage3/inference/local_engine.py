@@ -44,10 +44,10 @@ class LocalEngine:
         """Put the network on the device."""
         device = resolve_device(self._config.device)
         checkpoint = load_checkpoint(self._config.checkpoint)
-        timesteps = self._config.timesteps or checkpoint.timesteps
-        self._observer.model_loading(str(device), timesteps)
+        facts = facts_of_model(checkpoint, self._config, device)
+        self._observer.model_loading(facts.device, facts.timesteps)
         self._work = TileWork(self._config, checkpoint, device, self._stop, self._observer.warned)
-        return facts_of_model(checkpoint, self._config, device)
+        return facts
 
     def process(self, session: RunSession, count: OutcomeCounter, n_tiles: int) -> None:
         """Take the tiles through the pipeline."""

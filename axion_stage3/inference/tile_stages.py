@@ -25,7 +25,7 @@ from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.spectral_indices import index_statistics
 from axion_stage3.statistics.tile_statistics import describe_tile, measure_tile
 from axion_stage3.storage.locations import ObjectUrl
-from axion_stage3.storage.retries import RETRIES_USED_UP
+from axion_stage3.storage.retries import RETRIES_USED_UP, causes_of
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import LoadedTile, LoadOptions, load_pair
 
@@ -51,7 +51,8 @@ _ERRNO_OF_ONE_TILE: Final = frozenset(
 )  # fmt: skip
 """What says that this one file cannot be written, while others can."""
 
-_TOO_MANY_FILES: Final = os.strerror(errno.EMFILE)
+_NO_HANDLES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_SAYS_NO_HANDLES: Final = tuple(os.strerror(number) for number in _NO_HANDLES)
 """GDAL hands on what the system says, not the number of the error."""
 
 
@@ -269,7 +270,12 @@ def refuse_too_many_files(name: str, error: Exception) -> None:
     Raises:
         ResourceError: It was that.
     """
-    if _TOO_MANY_FILES in str(error):
+    # At the end alone: names of files and what they hold stand in the middle of such texts.
+    if any(
+        cause.errno in _NO_HANDLES or str(cause).endswith(_SAYS_NO_HANDLES)
+        for cause in causes_of(error)
+        if isinstance(cause, OSError)
+    ):
         raise ResourceError(
             f"The tile {name} cannot be read: too many files are open on this machine.",
             hint="Raise the limit (ulimit -n 4096) or close other programs, then start the same "

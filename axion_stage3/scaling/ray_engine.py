@@ -75,15 +75,15 @@ class RayEngine:
         self._n_workers = asked if isinstance(asked, int) else max(1, n_slots)
         words = "worker" if self._n_workers == 1 else "workers"
         checkpoint = load_checkpoint(self._config.checkpoint)
-        timesteps = self._config.timesteps or checkpoint.timesteps
+        facts = facts_of_model(checkpoint, self._config, torch.device(self._device))
         where = f"{self._device}, {self._n_workers} {words} on Ray"
-        self._observer.model_loading(where, timesteps)
+        self._observer.model_loading(where, facts.timesteps)
         if self._n_workers > n_slots:
             self._observer.warned(
                 f"{self._n_workers} workers were asked for, and the cluster has room for "
                 f"{n_slots}; the others begin when there is room."
             )
-        return facts_of_model(checkpoint, self._config, torch.device(self._device))
+        return facts
 
     def process(self, session: RunSession, count: OutcomeCounter, n_tiles: int) -> None:
         """Hand the tiles out to workers, and to others where workers are lost."""

@@ -60,8 +60,8 @@ def _pause(attempt: int) -> float:
 
 def _permanent(error: Exception) -> OSError | None:
     """What the failure says if another attempt would fail too; None if it may pass."""
-    status = next((found for found in map(_status, _causes(error)) if found is not None), None)
-    names = {type(cause).__name__ for cause in _causes(error)}
+    status = next((found for found in map(_status, causes_of(error)) if found is not None), None)
+    names = {type(cause).__name__ for cause in causes_of(error)}
     if any("Credential" in name or "TokenRetrieval" in name for name in names):
         return PermissionError(errno.EACCES, f"no usable credentials: {_reason(error)}")
     if isinstance(error, PermissionError) or status in (401, 403):
@@ -90,7 +90,8 @@ def _is_of_network(names: set[str], error: Exception) -> bool:
     return is_of_library and any(sign in name for name in names for sign in signs)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
     cause: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         if cause is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,20 @@ def test_too_many_open_files_stop_the_run_and_fail_no_tile(
     assert [line for line in journal_lines(tmp_path / "out") if "error_code" in line] == []
     assert small_run("out").exit_code == 0
     assert hashes(tmp_path / "out") == hashes(tmp_path / "reference")
+
+
+def test_a_tile_that_speaks_of_open_files_stops_nothing(
+    small_run: Callable[..., RunResult], tmp_path: Path
+) -> None:
+    """Names stand in the errors of their tiles."""
+    name = f"{os.strerror(errno.EMFILE)}.npz"
+    write_pair(tmp_path, name, height=16)
+    (tmp_path / "opt_v2" / name).write_bytes(b"no NPZ")
+
+    result = small_run("out")
+
+    assert [tile.tile_name for tile in result.failed_tiles] == [name]
+    assert len(list((tmp_path / "out").rglob("*.npz"))) == 2
 
 
 def test_the_faults_themselves_leave_other_folders_alone(tmp_path: Path) -> None:

@@ -17,32 +17,27 @@ if TYPE_CHECKING:
     from axion_stage3.training.training_config import TrainingConfig
 
 
+def train_on(data_dir: Path, config: TrainingConfig) -> None:
+    split = data_dir / "split.csv"
+    train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
+
+
 def test_a_group_on_both_sides_is_refused_by_name(data_dir: Path, config: TrainingConfig) -> None:
     split = data_dir / "split.csv"
     split.write_text(split.read_text().replace("group_5,val", "group_0,val"))
     with pytest.raises(InputError, match="'group_0' in train and in val"):
-        train(config, data_dir=data_dir, split_file=split, output_dir=data_dir.parent / "out")
+        train_on(data_dir, config)
 
 
 def test_a_missing_truth_folder_is_named(data_dir: Path, config: TrainingConfig) -> None:
     (data_dir / "s2_truth").rename(data_dir / "elsewhere")
     with pytest.raises(InputFolderError, match="s2_truth/"):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
+        train_on(data_dir, config)
 
 
 def test_crops_larger_than_every_tile_are_refused(data_dir: Path, config: TrainingConfig) -> None:
     with pytest.raises(InputError, match="No training tile is as large as a crop of 64 px"):
-        train(
-            config.model_copy(update={"crop_px": 64}),
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
+        train_on(data_dir, config.model_copy(update={"crop_px": 64}))
 
 
 def test_a_tile_whose_radar_has_another_size_is_named(
@@ -53,12 +48,7 @@ def test_a_tile_whose_radar_has_another_size_is_named(
     with pytest.raises(
         InputError, match=r"tile_1\.npz: truth is \(48, 56\) px, its partner \(40, "
     ):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
+        train_on(data_dir, config)
 
 
 def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> None:
@@ -67,9 +57,4 @@ def test_a_tile_with_nan_is_named(data_dir: Path, config: TrainingConfig) -> Non
     arrays["s1"][0, 3, 3] = float("nan")
     write_npz(path, arrays)
     with pytest.raises(InputError, match=r"tile_1\.npz"):
-        train(
-            config,
-            data_dir=data_dir,
-            split_file=data_dir / "split.csv",
-            output_dir=data_dir.parent / "out",
-        )
+        train_on(data_dir, config)
