@@ -166,12 +166,12 @@ class InferenceConfig(BaseModel):
     existing: Literal["resume", "skip", "overwrite", "fail"] = Field(
         default="resume", description="What happens to outputs that are already there."
     )
-    engine: Literal["local", "ray"] = Field(
+    engine: Literal["local", "processes", "ray"] = Field(
         default="local",
-        description="Who processes tiles: this process, or workers on a Ray cluster.",
+        description="Who processes tiles: this process, several on this machine, or a Ray cluster.",
     )
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default="auto", description="Workers on Ray; auto: one per GPU, or else one per CPU."
+        default="auto", description="Processes, or workers on Ray; auto: as the machine suggests."
     )
     address: str | None = Field(
         default=None,

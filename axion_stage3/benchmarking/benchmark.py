@@ -38,6 +38,7 @@ from axion_stage3.benchmarking.whole_runs import (
     ProcessPace,
     RunPace,
     infer_arguments,
+    measure_file_processes,
     measure_file_threads,
     measure_process,
     measure_run,
@@ -49,6 +50,7 @@ from axion_stage3.errors import UsageError
 from axion_stage3.inference.devices import plan_workers, precision_name
 from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.predictor import Predictor
+from axion_stage3.scaling.process_engine import n_workers_beside_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +73,7 @@ _OTHER_RUN_LENGTH: Final = 3.0
 _START_UP_REPETITIONS: Final = 3
 _MEMORY_BATCH: Final = 8
 _MEMORY_TILES: Final = 64
-_FILE_TILES: Final = 4000
+_FILE_TILES: Final = 2000
 _WAYS: Final[dict[str, tuple[Way, ...]]] = {
     "cpu": ("eager",),
     "cuda": ("graph", "eager", "compile"),
@@ -79,6 +81,7 @@ _WAYS: Final[dict[str, tuple[Way, ...]]] = {
 """The first is that of a run without further options."""
 _BATCH_SIZES: Final = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 8, 64, 256)}
 
+Engine = Literal["local", "processes"]
 PaceT = TypeVar("PaceT", NetworkPace, RunPace)
 
 
@@ -171,6 +174,7 @@ class _Benchmark:
         kind = "cuda" if predictor.device.type == "cuda" else "cpu"
         self._ways = _WAYS[kind]
         self._batch_sizes = plan.batch_sizes or _BATCH_SIZES[kind]
+        self._file_paces: dict[Engine, float] = {}
         self._n_folders = 0
 
     def document(self) -> BenchmarkDocument:
@@ -180,6 +184,8 @@ class _Benchmark:
         files = self._files()
         with self._step("The bound: a large matrix product, a wide convolution"):
             bound = measure_bound(device, dtype, self._workers, plan.seconds / 2)
+        if device.type == "cuda":
+            self._file_paces = self._measure_file_paces()
         network: list[NetworkPace] = []
         runs: list[RunPace] = []
         for timesteps in plan.timesteps:
@@ -188,7 +194,6 @@ class _Benchmark:
             runs += whole
         for way in self._ways[1:]:
             network += self._other_way(way, bound)
-        file_threads = self._file_threads() if device.type == "cuda" else None
         other = None
         if plan.against is not None:
             with self._step(f"The yardstick {plan.against}"):
@@ -206,7 +211,9 @@ class _Benchmark:
             yardstick=other,
             goals=(
                 *judge(network, files, runs, processes, other),
-                *judge_gpu(network, runs, file_threads, is_gpu=device.type == "cuda"),
+                *judge_gpu(
+                    network, runs, [*self._file_paces.values()], is_gpu=device.type == "cuda"
+                ),
             ),
             seconds=time.perf_counter() - began,
         )
@@ -229,15 +236,22 @@ class _Benchmark:
         """
         paces = {size: self._network(timesteps, size, bound) for size in self._batch_sizes}
         best = max(paces, key=lambda size: paces[size].tiles_per_second)
-        of_one_measurement = paces[best].tiles_per_second * self._plan.seconds
-        n_tiles = math.ceil(of_one_measurement * _RUN_LENGTH)
-        run = self._run(timesteps, best, n_tiles)
+
+        def n_tiles(length: float, engine: Engine = "local") -> int:
+            file_pace = self._file_paces.get(engine, math.inf)
+            pace = min(paces[best].tiles_per_second, file_pace)
+            return math.ceil(pace * self._plan.seconds * length)
+
+        run = self._run(timesteps, best, n_tiles(_RUN_LENGTH))
         paces[best] = _faster(paces[best], self._network(timesteps, best, bound))
-        run = _faster(run, self._run(timesteps, best, n_tiles))
+        run = _faster(run, self._run(timesteps, best, n_tiles(_RUN_LENGTH)))
         others: list[int | Literal["auto"]] = [1, "auto"]
-        n_tiles = math.ceil(of_one_measurement * _OTHER_RUN_LENGTH)
-        other_runs = [self._run(timesteps, size, n_tiles) for size in others if size != best]
-        return [*paces.values()], [run, *other_runs]
+        n_short = n_tiles(_OTHER_RUN_LENGTH)
+        runs = [run, *(self._run(timesteps, size, n_short) for size in others if size != best)]
+        if "processes" in self._file_paces:
+            n_long = n_tiles(_RUN_LENGTH, "processes")
+            runs.append(self._run(timesteps, best, n_long, "processes"))
+        return [*paces.values()], runs
 
     def _other_way(self, way: Way, bound: float) -> list[NetworkPace]:
         """The paces of the network run in another way than in a run without options."""
@@ -276,13 +290,26 @@ class _Benchmark:
                 seconds=self._plan.seconds,
             )
 
-    def _run(self, timesteps: int, batch_size: int | Literal["auto"], n_tiles: int) -> RunPace:
-        with self._step(f"From file to file, T={timesteps}, batch {batch_size}"):
-            return measure_run(self._config(n_tiles, batch_size, timesteps), n_tiles)
+    def _run(
+        self,
+        timesteps: int,
+        batch_size: int | Literal["auto"],
+        n_tiles: int,
+        engine: Engine = "local",
+    ) -> RunPace:
+        with self._step(f"From file to file, {engine}, T={timesteps}, batch {batch_size}"):
+            config = self._config(n_tiles, batch_size, timesteps)
+            return measure_run(config.model_copy(update={"engine": engine}), n_tiles)
 
-    def _file_threads(self) -> float:
+    def _measure_file_paces(self) -> dict[Engine, float]:
+        """Tiles/s of reading and writing without the network, by engine."""
         with self._step("Reading and writing beside each other, without the network"):
-            return measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
+            threads = measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
+        with self._step("The same in several processes"):
+            n_processes = n_workers_beside_gpus(self._predictor.device, 1)
+            configs = [self._config(_FILE_TILES, 1, None) for _ in range(n_processes)]
+            processes = measure_file_processes(configs, _FILE_TILES)
+        return {"local": threads, "processes": processes}
 
     def _files(self) -> tuple[FilePace, ...]:
         paces: list[FilePace] = []

@@ -82,7 +82,7 @@ def judge(
 def judge_gpu(
     network: Sequence[NetworkPace],
     runs: Sequence[RunPace],
-    file_pace: float | None,
+    file_paces: Sequence[float],
     *,
     is_gpu: bool,
 ) -> tuple[Goal, ...]:
@@ -93,12 +93,14 @@ def judge_gpu(
     Args:
         network: The network alone.
         runs: From files to files.
-        file_pace: Tiles/s of reading and writing beside each other, without the network.
+        file_paces: Tiles/s of reading and writing without the network, however
+            it was done.
         is_gpu: Whether a GPU computed.
     """
     if not is_gpu:
         network = runs = ()
     best_run, best_network = _fastest(runs, 10), _fastest(network, 10)
+    file_pace = max(file_paces, default=None)
     slower = min(best_network, file_pace) if best_network and file_pace else None
     singly = [pace for pace in runs if pace.batch_size == 1]
     memory = [pace.peak_gpu_mb for pace in network if (pace.batch_size, pace.way) == (8, "graph")]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
 
 from axion_stage3.benchmarking import process_launcher
 from axion_stage3.benchmarking.timing import BYTES_PER_MEGABYTE, watch_memory
 from axion_stage3.errors import AxionError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.inference.grounding_run import run_inference
+from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.tile_stages import GroundedTile, TileReader, TileWriter
+from axion_stage3.scaling.process_crew import ProcessCrew
 from axion_stage3.statistics.tile_statistics import measure_tile
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import LoadOptions, load_pair
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
 
 _QUEUE_PX: Final = 1 << 20
+_MOST_FILE_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class RunPace:
     """A run of ``infer`` within this process, from the call to its return.
 
     Attributes:
+        engine: ``local``, or ``processes``, whose start counts too.
         timesteps: Calls of the network per tile.
         batch_size: Tiles per batch, or ``auto``.
         n_tiles: Number of tiles.
@@ -45,6 +52,7 @@ class RunPace:
         peak_gpu_mb: Most memory that torch held on the device, in megabytes; null on the CPU.
     """
 
+    engine: str
     timesteps: int
     batch_size: int | str
     n_tiles: int
@@ -92,6 +100,7 @@ def measure_run(config: InferenceConfig, n_tiles: int) -> RunPace:
             hint="axion-stage3 doctor looks at this installation.",
         )
     return RunPace(
+        engine=config.engine,
         timesteps=config.timesteps,
         batch_size=config.batch_size,
         n_tiles=n_tiles,
@@ -137,6 +146,54 @@ def measure_file_threads(config: InferenceConfig, n_tiles: int) -> float:
     began = time.perf_counter()
     Pipeline(stages, size, Event()).run(pairs)
     return n_tiles / (time.perf_counter() - began)
+
+
+class FileWorker:
+    """Measures reading and writing in a process of its own, see :class:`ProcessCrew`."""
+
+    def stop(self) -> None:
+        """Nothing that takes long enough to be stopped."""
+
+    def begin(self) -> None:
+        """Answer, when everything is imported."""
+
+    def measure(self, config: InferenceConfig, n_tiles: int) -> float:
+        """See :func:`measure_file_threads`."""
+        torch.set_num_threads(1)
+        keep_freed_memory()
+        return measure_file_threads(config, n_tiles)
+
+
+def measure_file_processes(configs: Sequence[InferenceConfig], n_tiles: int) -> float:
+    """Measure reading and writing in several processes beside each other, without the network.
+
+    Args:
+        configs: A run for each process, as for :func:`measure_file_threads`.
+        n_tiles: Number of pairs in the input folders of each.
+
+    Returns:
+        Tiles per second, of all processes together.
+
+    Raises:
+        WorkerLostError: A process died.
+    """
+    crew = ProcessCrew((FileWorker.__module__, FileWorker.__name__))
+    workers = [crew.hire() for _ in configs]
+    try:
+        _answers(crew, [crew.call(worker, FileWorker.begin) for worker in workers])
+        calls = [
+            crew.call(worker, FileWorker.measure, config, n_tiles)
+            for worker, config in zip(workers, configs, strict=True)
+        ]
+        return math.fsum(_answers(crew, calls))
+    finally:
+        for worker in workers:
+            crew.dismiss(worker)
+
+
+def _answers(crew: ProcessCrew, calls: Sequence[int]) -> list[Any]:
+    crew.wait(calls, len(calls), _MOST_FILE_SECONDS)
+    return [crew.result(call) for call in calls]
 
 
 def measure_process(title: str, arguments: Sequence[str], n_repetitions: int = 1) -> ProcessPace:

@@ -135,7 +135,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="NAME",
-        help="auto, fp32, bf16 or fp16. Default: auto (bf16 on CUDA, else fp32).",
+        help="auto, fp32, bf16 or fp16. Default: auto (fp16 on CUDA, else fp32).",
         rich_help_panel=_NETWORK,
     ),
 ]
@@ -287,11 +287,12 @@ RetryFailed = Annotated[
     ),
 ]
 Engine = Annotated[
-    Literal["local", "ray"] | None,
+    Literal["local", "processes", "ray"] | None,
     typer.Option(
         "--engine",
         metavar="NAME",
-        help="local: this process. ray: workers on a Ray cluster (extra `ray`). Default: local.",
+        help="local: this process. processes: several on this machine, which a fast GPU needs. "
+        "ray: workers on a Ray cluster (extra `ray`). Default: local.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -300,7 +301,8 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         metavar="N|auto",
-        help="Workers on Ray; auto: one per GPU, or else one per CPU. Default: auto.",
+        help="Processes, or workers on Ray; auto: processes, one per core (at most 16 a GPU, and "
+        "as many as its memory holds); on Ray, one per GPU, or else one per CPU. Default: auto.",
         rich_help_panel=_RUN,
     ),
 ]

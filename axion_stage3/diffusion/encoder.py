@@ -101,16 +101,30 @@ class Encoder(nn.Module):
         self.gains = zeroed(nn.Conv2d(middle, 4 + N_GAINS, 3, padding=1))
         _keep_variance(self)
 
+    def reduce_precision(self, dtype: torch.dtype) -> None:
+        """Bring the weights into the precision of autocast, so that it casts none at every call.
+
+        With 8 bits its ends stay in float32: what sees the pixels and what weighs detail, where
+        rounding makes the largest errors.
+        """
+        self.to(dtype)
+        if dtype == torch.bfloat16:
+            self.stem.float()
+            self.gains.float()
+
     def forward(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return correction (B, 4, y, x), doubt with gains (B, 52, y, x), fine, middle features."""
-        fine = self.down_fine(self.stem(packed))
+        with torch.autocast(packed.device.type, enabled=False):
+            stem = self.stem(packed.to(self.stem.weight.dtype))
+        fine = self.down_fine(stem)
         middle = self.down_middle(self.to_middle(fine))
         coarse = _bounded(self.bottom(self.to_coarse(middle)))
         middle = _bounded(self.up_middle(middle + self.from_coarse(coarse)))
         fine = _bounded(self.up_fine(fine + self.from_middle(middle)))
         correction = F.pixel_shuffle(self.correction(fine), PACK)
         # What they weigh is not channels-last: products of the two orders take twice as long.
-        gains = _bounded(self.gains(middle)).contiguous()
+        with torch.autocast(packed.device.type, enabled=False):
+            gains = _bounded(self.gains(middle.to(self.gains.weight.dtype))).contiguous()
         gains = F.interpolate(gains, scale_factor=2.0 * PACK, mode="bilinear")
         return correction, gains, fine, middle
 

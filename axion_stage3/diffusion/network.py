@@ -212,6 +212,14 @@ class GroundingNetwork(nn.Module):
         """Keep training from changing mean and doubt; what draws the detail goes on."""
         self.encoder.requires_grad_(requires_grad=False)
 
+    def reduce_precision(self, dtype: torch.dtype) -> None:
+        """Compute in autocast's precision, but for the head of the detail and the encoder's ends.
+
+        Rounded, the head makes the largest errors of all.
+        """
+        self.encoder.reduce_precision(dtype)
+        self.denoiser.to(dtype)
+
     def encode(self, opt_v2: Tensor, s1: Tensor) -> Encoding:
         """Run the heavy part, once per tile.
 

@@ -1,4 +1,4 @@
-"""Who processes the tiles of a run: this process, or workers elsewhere.
+"""Who processes the tiles of a run: this process, or workers here or elsewhere.
 
 An engine is chosen by name (``--engine``) and imported only then: some need optional dependencies.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "local": ("axion_stage3.inference.local_engine", "LocalEngine"),
+    "processes": ("axion_stage3.scaling.process_engine", "ProcessEngine"),
     "ray": ("axion_stage3.scaling.ray_engine", "RayEngine"),
 }
 """Name of an engine to its module and class, which is made with config, observer and stop."""
@@ -110,10 +111,15 @@ def make_engine(config: InferenceConfig, observer: RunObserver, stop: Event) -> 
         UsageError: Options of another engine were given.
         MissingExtraError: It needs a package that is not installed.
     """
-    if config.engine == "local" and (config.workers != "auto" or config.address is not None):
+    if config.engine == "local" and config.workers != "auto":
         raise UsageError(
-            "--workers and --address say nothing to the local engine.",
-            hint="Add --engine ray, or leave them out.",
+            "--workers says nothing to the local engine, which is one process.",
+            hint="Add --engine processes or --engine ray, or leave it out.",
+        )
+    if config.engine != "ray" and config.address is not None:
+        raise UsageError(
+            f"--address says nothing to the engine {config.engine!r}.",
+            hint="Add --engine ray, or leave it out.",
         )
     module, name = _HOMES[config.engine]
     engine: Engine = getattr(import_module(module), name)(config, observer, stop)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
 from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling
-from axion_stage3.diffusion.tile_noise import batch_initial_noise, batch_step_noise
 from axion_stage3.errors import TilePixelsError, TileShapeError, TileUnitsError, UsageError
+from axion_stage3.inference.batch_noise import Expand, WindowNoise, as_it_is, noise_of
 from axion_stage3.inference.device_sampler import DeviceSampler, SamplingJob
 from axion_stage3.inference.device_statistics import measure_batch
 from axion_stage3.inference.devices import Precision, resolve_device, resolve_precision
@@ -39,7 +38,6 @@ DEFAULT_WINDOW_PX: Final = 512
 """Tiles with a longer side than this are grounded in windows of this size."""
 
 _GROUND_BATCH_PX: Final = 2**20
-_KEPT_NOISES: Final = 16
 _MEASURING_DEVICES: Final = ("cpu", "cuda")
 """Apple's GPUs have no float64."""
 
@@ -61,20 +59,6 @@ class Prediction:
     std: Tensor | None = None
     mean: Tensor | None = None
     figures: Tensor | None = None
-
-
-class WindowNoise(Protocol):
-    """The noise of one window of a batch of tiles."""
-
-    def __call__(self, draw: int, step: int | None = None) -> Tensor:
-        """Return it, (B, 4, y, x) float32 on the CPU.
-
-        Args:
-            draw: Index of the draw.
-            step: Step after which a stochastic sampler adds it; None for the noise that sampling
-                begins with.
-        """
-        ...
 
 
 class Predictor:
@@ -121,10 +105,7 @@ class Predictor:
         network = checkpoint.network
         if self.device.type != "cpu" or self.dtype != torch.float32:
             network = deepcopy(checkpoint.network).to(self.device)
-            # Weights in autocast's precision, so that it does not cast them again at every call.
-            # The detail's head stays as it is: rounded, it was the largest error of all.
-            network.encoder.to(self.dtype)
-            network.denoiser.to(self.dtype)
+            network.reduce_precision(self.dtype)
         self._sampler = DeviceSampler(
             network, self.dtype, is_compiled=is_compiled, has_graphs=has_graphs, on_note=on_note
         )
@@ -168,7 +149,8 @@ class Predictor:
         _check_names(names, len(optical))
         plan = self._plan(timesteps, sampler)
         height, width = optical.shape[-2:]
-        noise = _BatchNoise(seed, tuple(names), (len(OPTICAL_BANDS), height, width))
+        shape = len(OPTICAL_BANDS), height, width
+        noise = noise_of(self.device, seed, tuple(names), shape)
 
         is_scored = is_scored and min(height, width) >= MIN_SCORED_PX
         is_whole = max(height, width) <= window_px and self.device.type in _MEASURING_DEVICES
@@ -178,7 +160,7 @@ class Predictor:
         def ground_window(window: Window) -> list[Tensor]:
             nonlocal figures
             tiles = window.cut(optical), window.cut(radar)
-            parts, figures = self._ground(*tiles, job, samples, partial(noise.cut, window))
+            parts, figures = self._ground(*tiles, job, samples, *noise.within(window))
             return parts
 
         with torch.inference_mode():
@@ -216,7 +198,7 @@ class Predictor:
         _check_shapes(optical, radar)
         plan = self._plan(timesteps, sampler)
         with torch.inference_mode():
-            parts, _ = self._ground(optical, radar, SamplingJob(plan), samples, noise)
+            parts, _ = self._ground(optical, radar, SamplingJob(plan), samples, noise, as_it_is)
         return Prediction(*parts)
 
     def _plan(self, timesteps: int | None, sampler: str) -> SamplingPlan:
@@ -224,9 +206,18 @@ class Predictor:
         return plan_sampling(sampler, n_calls, self.checkpoint.schedule)
 
     def _ground(
-        self, opt_v2: Tensor, s1: Tensor, job: SamplingJob, samples: int, noise: WindowNoise
+        self,
+        opt_v2: Tensor,
+        s1: Tensor,
+        job: SamplingJob,
+        samples: int,
+        noise: WindowNoise,
+        expand: Expand,
     ) -> tuple[list[Tensor], Tensor | None]:
-        """Return opt_final and, with several draws, their spread and mean; then the figures."""
+        """Return opt_final and, with several draws, their spread and mean; then the figures.
+
+        ``expand`` turns what ``noise`` returned into noise, on the device.
+        """
         transfers = self._sampler.transfers
         staged = [transfers.stage(tiles) for tiles in (opt_v2, s1)]
         if samples == 1 and job.plan.n_calls:
@@ -236,9 +227,14 @@ class Predictor:
         with transfers.submitting():
             optical, radar, *noises = map(transfers.upload, staged)
             if samples == 1:
+                noises = [*map(expand, noises)]
                 results = self._sampler.sample(optical, radar, noises, job, self._before_call)
             else:
-                results = self._spread(optical, radar, job.plan, samples, noise)
+
+                def fetch(draw: int, step: int | None = None) -> Tensor:
+                    return expand(transfers.upload(transfers.stage(noise(draw, step))))
+
+                results = self._spread(optical, radar, job.plan, samples, fetch)
                 if job.is_measured:
                     results.append(
                         self._sampler.measure(results[0], optical, radar, is_scored=job.is_scored)
@@ -248,49 +244,28 @@ class Predictor:
         return (fetched[:-1], fetched[-1]) if job.is_measured else (fetched, None)
 
     def _spread(
-        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, noise: WindowNoise
+        self, opt_v2: Tensor, s1: Tensor, plan: SamplingPlan, samples: int, fetch: WindowNoise
     ) -> list[Tensor]:
-        """Return the first draw, and spread and mean of all, on the device."""
+        """Return the first draw, and spread and mean of all; ``fetch`` gives noise there."""
         encoding = self._sampler.encode(opt_v2, s1, self._before_call)
         expected = self._sampler.expect_detail(encoding)
-        first = self._draw(expected, plan, noise, 0)
+        first = self._draw(expected, plan, fetch, 0)
         # Welford's algorithm: the memory does not grow with the number of draws.
         mean, squares = first.clone(), torch.zeros_like(first)
         for draw in range(1, samples):
-            tiles = self._draw(expected, plan, noise, draw)
+            tiles = self._draw(expected, plan, fetch, draw)
             change = tiles - mean
             mean += change / (draw + 1)
             squares += change * (tiles - mean)
         return [first, (squares / (samples - 1)).sqrt(), mean]
 
     def _draw(
-        self, expected: ExpectedDetail, plan: SamplingPlan, noise: WindowNoise, draw: int
+        self, expected: ExpectedDetail, plan: SamplingPlan, fetch: WindowNoise, draw: int
     ) -> Tensor:
-        transfers = self._sampler.transfers
-
-        def fetch(tiles: Tensor) -> Tensor:
-            return transfers.upload(transfers.stage(tiles))
-
-        initial = fetch(noise(draw)) if plan.n_calls else expected.mean
+        initial = fetch(draw) if plan.n_calls else expected.mean
         return self._sampler.draw(
-            expected,
-            plan,
-            initial,
-            lambda step: fetch(noise(draw, step)),
-            self._before_call,
+            expected, plan, initial, lambda step: fetch(draw, step), self._before_call
         )
-
-
-class _BatchNoise:
-    """The noise of a batch of whole tiles, as far as it is worth keeping."""
-
-    def __init__(self, seed: int, names: Sequence[str], shape: tuple[int, int, int]) -> None:
-        keep = lru_cache(maxsize=_KEPT_NOISES)
-        self._initial = keep(partial(batch_initial_noise, seed, names, shape=shape))
-        self._step = keep(partial(batch_step_noise, seed, names, shape=shape))
-
-    def cut(self, window: Window, draw: int, step: int | None = None) -> Tensor:
-        return window.cut(self._initial(draw) if step is None else self._step(draw, step))
 
 
 def ground(

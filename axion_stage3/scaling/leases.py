@@ -22,7 +22,10 @@ MAX_CRASHES: Final = 2
 MAX_LOST_NODES: Final = 5
 """How often a tile may be on a machine that is lost; machines are lost for other reasons."""
 
-_FIRST_SIZE: Final = 4
+FIRST_SIZE: Final = 4
+FIRST_SIZE_ON_A_GPU: Final = 256
+"""A GPU takes its time with the first batches of a size: a few tiles would tell nothing."""
+
 _LARGEST_SIZE: Final = 4096
 _SHARE_OF_REST: Final = 2
 
@@ -51,16 +54,22 @@ class LeaseBook:
         pairs: The pairs to do.
         replaced: Names of those of which an output is there or on record.
         n_workers: How many workers there are.
+        first_size: Tiles of a lease as long as nothing is known of their cost.
     """
 
     def __init__(
-        self, pairs: Sequence[TilePair], replaced: Collection[str], n_workers: int
+        self,
+        pairs: Sequence[TilePair],
+        replaced: Collection[str],
+        n_workers: int,
+        first_size: int = FIRST_SIZE,
     ) -> None:
         self._rest = iter(pairs)
         self._n_rest = len(pairs)
         self._again: deque[TilePair] = deque()
         self._replaced = replaced
         self._n_workers = n_workers
+        self._first_size = first_size
         self._n_out = 0
         self._n_crashes: Counter[str] = Counter()
         self._n_lost_nodes: Counter[str] = Counter()
@@ -121,7 +130,7 @@ class LeaseBook:
         return tuple(given_up)
 
     def _size(self) -> int:
-        wanted = _FIRST_SIZE
+        wanted = self._first_size
         if self._seconds_per_tile is not None:
             wanted = int(LEASE_SECONDS / max(self._seconds_per_tile, LEASE_SECONDS / _LARGEST_SIZE))
         fair = -(-self._n_rest // (_SHARE_OF_REST * self._n_workers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,10 +10,9 @@ import torch
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import ResourceError
 from axion_stage3.inference.run_facts import facts_of_model
-from axion_stage3.scaling.leases import LeaseBook
+from axion_stage3.scaling.lease_dispatch import dispatch
 from axion_stage3.scaling.ray_access import connected, require_ray
-from axion_stage3.scaling.ray_dispatch import RayDispatch
-from axion_stage3.scaling.ray_worker import RayWorker, WorkerOrders
+from axion_stage3.scaling.ray_crew import RayCrew, RayWorker
 
 if TYPE_CHECKING:
     from threading import Event
@@ -87,24 +85,13 @@ class RayEngine:
 
     def process(self, session: RunSession, count: OutcomeCounter, n_tiles: int) -> None:
         """Hand the tiles out to workers, and to others where workers are lost."""
-        to_do = session.plan.to_do
-        if not to_do:
-            return
-        orders = WorkerOrders(
-            config=self._config,
-            device=self._device,
-            checkpoint_sha256=session.manifest.checkpoint_sha256,
-            header=session.header,
-            marker_name=session.marker_name,
-            folder=os.getcwd(),  # noqa: PTH109 - travels as text
-            n_tiles=n_tiles,
-        )
         actor_class = self._ray.remote(self.worker_class).options(
             num_cpus=1,
             num_gpus=1 if self._device == "cuda" else 0,
             max_concurrency=2,  # so that stop is heard while process is at work
             max_restarts=0,
         )
-        n_workers = min(self._n_workers, len(to_do))
-        book = LeaseBook(to_do, session.plan.replaced, n_workers)
-        RayDispatch(self._ray, actor_class, orders, book, session, count, self._stop).run(n_workers)
+        crew = RayCrew(self._ray, actor_class)
+        dispatch(
+            crew, self._n_workers, self._device, self._config, session, count, n_tiles, self._stop
+        )

@@ -25,6 +25,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +37,7 @@ from axion_stage3.statistics.grounding_measures import (
     LIKENESSES,
     MEASURES,
     MIN_SCORED_PX,
+    STEEPNESS_RINGS,
     TEXTURES,
     BlockMeasures,
     measure_blocks,
@@ -162,19 +165,23 @@ class GroundingReference:
         Returns:
             (measures,) in standard deviations of true pairs.
         """
-        deviations: NDArray[np.float64] = block.values - self._expected(block)
-        return deviations / self._arrays["spread"]
-
-    def detail_power(self, block: BlockMeasures) -> float:
-        """Return the fine power of a block relative to true pairs (see :class:`GroundingScore`)."""
-        surplus = (block.values - self._expected(block))[_STEEPNESSES].reshape(2, -1)
-        # Surplus of ring k + 1 over ring k adds up to the log power of each fine ring over ring 1.
-        return math.exp(float(surplus.cumsum(axis=1)[:, 1:].mean()))
-
-    def _expected(self, block: BlockMeasures) -> NDArray[np.float64]:
         arrays = self._arrays
         texture = (block.texture - arrays["texture_mean"]) / arrays["texture_std"]
-        return arrays["expected"] + arrays["by_texture"] @ texture
+        expected = arrays["expected"] + arrays["by_texture"] @ texture
+        deviations: NDArray[np.float64] = block.values - expected
+        return deviations / arrays["spread"]
+
+    def detail_power(self, z: Sequence[float]) -> float:
+        """Fine power of a block relative to true pairs (see :class:`GroundingScore`).
+
+        Args:
+            z: What :meth:`z_values` returns of the block.
+        """
+        surplus = list(map(mul, z[_STEEPNESSES], self.spread[_STEEPNESSES]))
+        n_rings = len(STEEPNESS_RINGS)
+        # Surplus of ring k + 1 over ring k adds up to the log power of each fine ring over ring 1.
+        visible, nir = accumulate(surplus[:n_rings]), accumulate(surplus[n_rings:])
+        return math.exp(_mean([*visible][1:] + [*nir][1:]))
 
     @cached_property
     def _arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -301,29 +308,39 @@ def _mean_score(scores: Sequence[GroundingScore]) -> GroundingScore:
 
 
 def _score_block(block: BlockMeasures, reference: GroundingReference) -> GroundingScore:
-    z = reference.z_values(block)
-    # log(1 + exp(-z)) without overflow; its mean over the bands is -log of the geometric mean.
-    structure = math.exp(-float(np.logaddexp(0.0, -z[_EDGES]).mean()))
-    copied = np.concatenate(
-        [_excess(z[_LIKENESSES], TOLERANCE_Z), _excess(z[_EDGES].clip(min=0), EDGE_TOLERANCE_Z)]
-    )
-    independence = 1.0 / (1.0 + float(copied.mean()))
-    detail = 1.0 / (1.0 + float(_excess(z[_STEEPNESSES], TOLERANCE_Z).mean()))
-    visible, nir = block.values[_EDGES]
+    # On so few numbers Python takes a quarter of the time of numpy.
+    values, z = block.values.tolist(), reference.z_values(block).tolist()
+    # The mean of log(1 + exp(-z)) over the bands is -log of the geometric mean.
+    structure = math.exp(-_mean([_log_1_plus_exp(-edges) for edges in z[_EDGES]]))
+    copied = [_excess(abs(likeness), TOLERANCE_Z) for likeness in z[_LIKENESSES]]
+    copied += [_excess(edges, EDGE_TOLERANCE_Z) for edges in z[_EDGES]]
+    independence = 1.0 / (1.0 + _mean(copied))
+    detail = 1.0 / (1.0 + _mean([_excess(abs(slope), TOLERANCE_Z) for slope in z[_STEEPNESSES]]))
+    visible, nir = values[_EDGES]
     return GroundingScore(
         score=structure * independence**INDEPENDENCE_EXPONENT * detail**DETAIL_EXPONENT,
         structure=structure,
         independence=independence,
         detail=detail,
-        edges_visible=float(visible),
-        edges_nir=float(nir),
-        radar_likeness=float(np.sqrt(np.square(block.values[_LIKENESSES]).mean())),
-        detail_power=reference.detail_power(block),
+        edges_visible=visible,
+        edges_nir=nir,
+        radar_likeness=math.sqrt(_mean([likeness * likeness for likeness in values[_LIKENESSES]])),
+        detail_power=reference.detail_power(z),
     )
 
 
-def _excess(z: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    return np.square(np.maximum(np.abs(z) - tolerance, 0.0))
+def _log_1_plus_exp(x: float) -> float:
+    """log(1 + exp(x)) without overflow."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _excess(z: float, tolerance: float) -> float:
+    excess = max(z - tolerance, 0.0)
+    return excess * excess
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _floats(values: Iterable[Any]) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -129,25 +130,30 @@ def describe_tile(
         figures: Its figures.
         reference: Measures of true pairs; without them there is no grounding score.
     """
-    mean = float(figures.mean.mean())
+    # Lists: a sum of four numbers takes Python a tenth of the time of numpy.
+    means, stds = figures.mean.tolist(), figures.std.tolist()
+    change_means = figures.change_mean.tolist()
+    n_bands = len(OPTICAL_BANDS)
+    mean = sum(means) / n_bands
     # All bands have as many pixels: the variance is the mean within bands, and that between them.
-    variance = float((figures.std**2 + (figures.mean - mean) ** 2).mean())
+    parts = [*stds, *(band_mean - mean for band_mean in means)]
+    variance = sum(map(mul, parts, parts)) / n_bands
     statistics: dict[str, float | str] = {
         TILE_NAME: name,
         "opt_final_mean": mean,
         "opt_final_std": math.sqrt(variance),
-        "change_mean": float(figures.change_mean.mean()),
+        "change_mean": sum(change_means) / n_bands,
         "change_max": figures.change_max,
     }
     per_band = {
-        "mean": figures.mean,
-        "std": figures.std,
-        "min": figures.least,
-        "max": figures.greatest,
-        "change_mean": figures.change_mean,
+        "mean": means,
+        "std": stds,
+        "min": figures.least.tolist(),
+        "max": figures.greatest.tolist(),
+        "change_mean": change_means,
     }
     for quantity, values in per_band.items():
-        for band, value in zip(OPTICAL_BANDS, values.tolist(), strict=True):
+        for band, value in zip(OPTICAL_BANDS, values, strict=True):
             statistics[f"{band}_{quantity}"] = value
     statistics["ndvi_mean"] = figures.ndvi_mean
     if figures.backscatter_mean is not None:

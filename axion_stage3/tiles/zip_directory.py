@@ -155,9 +155,12 @@ def find_data(source: ByteSource, entry: ZipEntry) -> int:
 
 def _find_directory(source: ByteSource) -> tuple[int, int, int, int]:
     """Number of members, size and offset of the directory, and where it must have ended."""
-    n_tail = min(source.n_bytes, _END.size + _MAX_COMMENT_BYTES)
-    tail = source.read_at(source.n_bytes - n_tail, n_tail)
-    at = tail.rfind(b"PK\x05\x06")
+    for most_comment_bytes in (0, _MAX_COMMENT_BYTES):  # hardly a file has a comment
+        n_tail = min(source.n_bytes, _END.size + most_comment_bytes)
+        tail = source.read_at(source.n_bytes - n_tail, n_tail)
+        at = tail.rfind(b"PK\x05\x06")
+        if at >= 0:
+            break
     if at < 0 or at + _END.size > n_tail:
         raise MalformedZipError("it has no ZIP directory at its end (cut short, or no ZIP)")
     _, _, _, _, n_members, n_bytes, offset, n_comment = _END.unpack_from(tail, at)

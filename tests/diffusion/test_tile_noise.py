@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 
 from axion_stage3.diffusion.tile_noise import (
     batch_initial_noise,
+    batch_noise_keys,
     batch_step_noise,
+    expand_noise,
     initial_noise,
     step_noise,
 )
+from axion_stage3.tiles.window import Window
 
 SHAPE = (4, 16, 18)
 NAMES = [f"scene_{scene}/tile_{tile}.npz" for scene in range(3) for tile in range(4)]
@@ -63,9 +67,18 @@ def test_everything_that_names_the_noise_changes_it() -> None:
     assert correlation.abs().max() < 0.15
 
 
-def test_noise_is_standard_normal() -> None:
-    noise = batch_initial_noise(3, NAMES, 0, (4, 64, 64)).double()
-    assert noise.dtype == torch.float64
+def whole(shape: tuple[int, int, int]) -> Window:
+    return Window(0, shape[1], 0, shape[2])
+
+
+@pytest.mark.parametrize("kind", ["drawn", "computed"])
+def test_noise_is_standard_normal(kind: str) -> None:
+    shape = 4, 64, 64
+    noise = (
+        batch_initial_noise(3, NAMES, 0, shape)
+        if kind == "drawn"
+        else expand_noise(batch_noise_keys(3, NAMES, 0), shape, whole(shape))
+    ).double()
     n = noise.numel()
     assert abs(noise.mean()) < 4 / n**0.5
     assert abs(noise.var() - 1) < 4 * (2 / n) ** 0.5
@@ -96,3 +109,46 @@ def test_noise_stays_what_it_was() -> None:
     after_step = step_noise(0, "tile_001.npz", 0, 0, (4, 120, 120))[0, 0, :2]
     assert first.tolist() == pytest.approx([0.1702442, -1.3011405, 0.5772197], abs=1e-6)
     assert after_step.tolist() == pytest.approx([0.5169210, 1.5803897], abs=1e-6)
+
+
+def test_computed_noise_is_that_of_its_key_and_place() -> None:
+    """SplitMix64 and the transform of Box and Muller, in Python's own numbers."""
+    keys = batch_noise_keys(5, NAMES, 2, 1)
+    noise = expand_noise(keys, SHAPE, whole(SHAPE))
+    assert (noise.shape, noise.dtype) == ((len(NAMES), *SHAPE), torch.float32)
+    for tile, place in ((0, 0), (3, 17), (len(NAMES) - 1, noise[0].numel() - 1)):
+        bits = ((place + 1) * 0x9E3779B97F4A7C15 + int(keys[tile])) % 2**64
+        bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+        bits ^= bits >> 31
+        first, second = (bits >> 40) + 1, (bits >> 16) % 2**24
+        radius = math.sqrt(-2 * math.log(first / 2**24))
+        expected = radius * math.cos(2 * math.pi * second / 2**24)
+        assert float(noise[tile].flatten()[place]) == pytest.approx(expected, abs=2e-6)
+
+
+def test_computed_noise_of_a_window_is_the_whole_ones() -> None:
+    keys, window = batch_noise_keys(0, NAMES, 0), Window(3, 11, 2, 18)
+    noise = expand_noise(keys, SHAPE, whole(SHAPE))
+    assert torch.equal(expand_noise(keys, SHAPE, window), window.cut(noise))
+    alone = [expand_noise(batch_noise_keys(0, [name], 0), SHAPE, window)[0] for name in NAMES]
+    assert torch.equal(torch.stack(alone), window.cut(noise))
+
+
+def test_everything_that_names_the_noise_changes_its_key() -> None:
+    keys = [
+        int(batch_noise_keys(*arguments)[0])
+        for arguments in (
+            (0, ["a.npz"], 0), (1, ["a.npz"], 0), (0, ["b.npz"], 0), (0, ["a.npz"], 1),
+            (0, ["a.npz"], 0, 0), (0, ["a.npz"], 0, 1),
+        )
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+
+
+def test_computed_noise_stays_what_it_was() -> None:
+    shape = 4, 120, 120
+    noise = expand_noise(batch_noise_keys(0, ["tile_001.npz"], 0), shape, whole(shape))
+    assert noise[0, 0, 0, :3].tolist() == pytest.approx(
+        [-1.9020251, -0.6103598, -1.5829872], abs=2e-6
+    )

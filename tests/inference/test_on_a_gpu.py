@@ -10,7 +10,9 @@ import pytest
 import torch
 from inference_workbench import loaded_tile, read_output, tile_arrays
 
+from axion_stage3.benchmarking.workload import load_workload
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
+from axion_stage3.inference import batch_noise
 from axion_stage3.inference.batch_grounding import BatchGrounder
 from axion_stage3.inference.batch_sizing import BatchSizes
 from axion_stage3.inference.grounding_run import run_inference
@@ -31,6 +33,12 @@ BATCH_SIZES = (1, 3, 8)
 @pytest.fixture(scope="module")
 def bundled() -> Checkpoint:
     return load_checkpoint()
+
+
+@pytest.fixture
+def noise_as_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU would draw other noise."""
+    monkeypatch.setattr(batch_noise, "_COMPUTING_DEVICES", ("cuda", "cpu"))
 
 
 def predict(predictor: Predictor, n_tiles: int, seed: int = 0, **options: Any) -> Prediction:
@@ -61,21 +69,38 @@ def test_a_replayed_graph_equals_eager_in_float32(
     assert graphs_of(replaying) == 1
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_reduced_precision_stays_near_the_plain_path(bundled: Checkpoint, precision: Any) -> None:
+@pytest.mark.usefixtures("noise_as_on_the_gpu")
+@pytest.mark.parametrize(("precision", "limit"), [("bf16", 4e-2), ("fp16", 1e-2)])
+def test_reduced_precision_stays_near_the_plain_path(
+    bundled: Checkpoint, precision: Any, limit: float
+) -> None:
+    """A GPU rounds the bias of a convolution apart from its sum; the CPU keeps bf16 within 2e-2."""
     plain = Predictor(bundled, "cpu", "fp32")
     reduced = Predictor(bundled, "cuda", precision, on_note=pytest.fail)
+    examples = load_workload(None, None, 120)
+    batch = examples.batch(examples.n_distinct)
     for seed in range(3):
-        expected = predict(plain, 2, seed).opt_final
-        error = (predict(reduced, 2, seed).opt_final - expected).abs().amax(dim=(1, 2, 3))
-        assert bool((error <= 2e-2 * expected.std(dim=(1, 2, 3))).all())
+        expected = plain.predict(*batch, seed=seed).opt_final
+        error = (reduced.predict(*batch, seed=seed).opt_final - expected).abs().amax(dim=(1, 2, 3))
+        assert bool((error <= limit * expected.std(dim=(1, 2, 3))).all())
 
 
-def test_float32_is_that_of_the_cpu(bundled: Checkpoint) -> None:
+@pytest.mark.usefixtures("noise_as_on_the_gpu")
+@pytest.mark.parametrize("options", [{}, {"samples": 2}, {"sampler": "ancestral"}])
+def test_float32_is_that_of_the_cpu(bundled: Checkpoint, options: dict[str, Any]) -> None:
     plain, cuda = Predictor(bundled, "cpu", "fp32"), Predictor(bundled, "cuda", "fp32")
     for _ in range(3):
-        difference = predict(cuda, 2).opt_final - predict(plain, 2).opt_final
+        difference = predict(cuda, 2, **options).opt_final - predict(plain, 2, **options).opt_final
         assert difference.abs().max() <= 1e-5
+
+
+def test_windows_on_a_gpu_have_the_noise_of_the_whole(bundled: Checkpoint) -> None:
+    cuda = Predictor(bundled, "cuda", "fp32")
+    whole = cuda.predict(*tile_arrays(1, 328)).opt_final
+    windows = cuda.predict(*tile_arrays(1, 328), window_px=256).opt_final
+    other_noise = cuda.predict(*tile_arrays(1, 328), seed=1).opt_final
+    # Of random pixels the network sees more than the overlap; other noise changes far more.
+    assert (whole - windows).abs().max() < 0.1 * (whole - other_noise).abs().max()
 
 
 def test_a_replay_follows_its_inputs_and_its_noise(bundled: Checkpoint) -> None:
@@ -146,13 +171,14 @@ def test_what_is_copied_arrives_whole_while_buffers_go_round() -> None:
         assert bool((result == i + 20.0).all())
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_device_but_the_fetch(bundled: Checkpoint) -> None:
     predictor = Predictor(bundled, "cuda", "fp32", on_note=pytest.fail)
     for _ in range(3):
         predict(predictor, 2)
     former = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         predict(predictor, 2)
     finally:
         torch.cuda.set_sync_debug_mode(former)
@@ -178,17 +204,24 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(bundled: Chec
     assert np.abs(found.opt_final - single.opt_final[0].numpy()).max() <= 1e-5
 
 
-def test_a_run_on_the_gpu_writes_what_one_on_the_cpu_does(tmp_path: Path, tiles: Path) -> None:
-    for device in ("cpu", "cuda"):
+@pytest.mark.usefixtures("noise_as_on_the_gpu")
+def test_runs_on_the_gpu_write_what_one_on_the_cpu_does(tmp_path: Path, tiles: Path) -> None:
+    runs: dict[str, dict[str, Any]] = {
+        "cpu": {"device": "cpu"},
+        "cuda": {"device": "cuda"},
+        "processes": {"device": "cuda", "engine": "processes", "workers": 2},
+    }
+    for name, options in runs.items():
         result = run_inference(
             opt_v2_dir=tiles / "opt_v2",
             s1_dir=tiles / "s1",
-            output_dir=tmp_path / device,
-            device=device,
+            output_dir=tmp_path / name,
             precision="fp32",
+            **options,
         )
         assert result.exit_code == 0
     for path in sorted((tmp_path / "cpu").rglob("*.npz")):
         expected = read_output(path)["opt_final"]
-        found = read_output(tmp_path / "cuda" / path.relative_to(tmp_path / "cpu"))["opt_final"]
-        assert np.abs(found - expected).max() <= 1e-5
+        for name in ("cuda", "processes"):
+            found = read_output(tmp_path / name / path.relative_to(tmp_path / "cpu"))["opt_final"]
+            assert np.abs(found - expected).max() <= 1e-5

@@ -105,7 +105,7 @@ def test_two_samples_spread_by_half_their_difference(
     opt_v2, s1, names = tile_arrays(1, 24)
     first = predictor.predict(opt_v2, s1, names).opt_final
     std = predictor.predict(opt_v2, s1, names, samples=2).std
-    from axion_stage3.inference import predictor as module
+    from axion_stage3.inference import batch_noise as module
 
     real = module.batch_initial_noise
     monkeypatch.setattr(

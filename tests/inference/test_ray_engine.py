@@ -18,7 +18,7 @@ from test_run_parts import reports
 from axion_stage3.errors import CheckpointError, MissingExtraError, ResourceError, UsageError
 from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.scaling import ray_access, ray_engine
-from axion_stage3.scaling.ray_worker import RayWorker, WorkerFacts, WorkerOrders
+from axion_stage3.scaling.ray_crew import RayWorker
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.inference.grounding_run import RunResult
+    from axion_stage3.scaling.lease_worker import WorkerFacts, WorkerOrders
 
     Infer = Callable[..., RunResult]
 
@@ -72,8 +73,9 @@ def test_ray_shards_and_one_process_give_the_same(infer: Infer, tmp_path: Path) 
         ({"address": "ray://127.0.0.1:1"}, ResourceError, "No Ray cluster answers at ray://"),
         ({"address": "somewhere"}, UsageError, "'somewhere' is no address"),
         ({"address": ":99"}, UsageError, "is no address"),
-        ({"engine": "local", "workers": 2}, UsageError, "say nothing to the local engine"),
-        ({"engine": "local", "address": "a:1"}, UsageError, "say nothing to the local engine"),
+        ({"engine": "local", "workers": 2}, UsageError, "says nothing to the local engine"),
+        ({"engine": "local", "address": "a:1"}, UsageError, "says nothing to the engine 'local'"),
+        ({"engine": "processes", "address": "a:1"}, UsageError, "to the engine 'processes'"),
     ],
 )
 def test_what_cannot_work_is_one_clear_message(

@@ -179,6 +179,34 @@ def test_true_pairs_lie_around_zero_whatever_their_radar_texture():
     assert abs(np.corrcoef(z[:, nir], texture[:, 0])[0, 1]) < 0.2
 
 
+def test_the_score_is_that_of_the_formula():
+    reference = synthetic_reference()
+
+    def excess(z, tolerance):
+        return np.maximum(z - tolerance, 0.0) ** 2
+
+    for truth, s1, opt_v2 in real_pairs():
+        for optical in (truth, opt_v2):
+            if max(optical.shape[1:]) >= 192:
+                continue  # the mean over several blocks has a test of its own
+            (block,) = measure_blocks(optical, s1)
+            edges, likeness, steepness = np.split(reference.z_values(block), [2, 10])
+            structure = np.sqrt(np.prod(1 / (1 + np.exp(-edges))))
+            copied = np.concatenate([excess(abs(likeness), 1.5), excess(edges, 3.0)])
+            independence = 1 / (1 + copied.mean())
+            detail_factor = 1 / (1 + excess(abs(steepness), 1.5).mean())
+            surplus = steepness * reference.spread[10:]
+            power = np.exp(surplus.reshape(2, 4).cumsum(axis=1)[:, 1:].mean())
+            expected = (
+                structure * independence**0.5 * detail_factor**0.25,
+                *(structure, independence, detail_factor, *block.values[:2]),
+                np.sqrt((block.values[2:10] ** 2).mean()),
+                power,
+            )
+            found = astuple(grounding_score(optical, s1, reference))
+            assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_reference_survives_json():
     reference = synthetic_reference()
     copy = GroundingReference.from_json(

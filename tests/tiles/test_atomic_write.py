@@ -215,9 +215,30 @@ def test_json_is_readable_and_reads_back(tmp_path: Path) -> None:
     assert content.endswith(b"}\n")
 
 
+PLAIN_VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8) | st.just('two\nlines, "x": 1')
+)  # fmt: skip
+KEYS = st.text(max_size=8) | st.sampled_from(["", "\n", '": "', ",\n  ", "\u2028"])
+OBJECTS = st.dictionaries(KEYS, PLAIN_VALUES, max_size=5)
+LISTS = st.lists(PLAIN_VALUES | OBJECTS, max_size=3)
+DOCUMENTS = OBJECTS | LISTS | st.dictionaries(KEYS, PLAIN_VALUES | OBJECTS | LISTS, max_size=3)
+
+
+@settings(deadline=None, max_examples=200)
+@given(document=DOCUMENTS)
+def test_json_is_what_json_itself_indents(
+    tmp_path_factory: pytest.TempPathFactory, document: object
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "a.json"
+    write_json(path, document)
+    expected = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    assert path.read_bytes() == expected.encode("utf-8", "backslashreplace")
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_json_refuses_what_json_does_not_know(tmp_path: Path, number: float) -> None:
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match=f"JSON compliant: {number}"):
         write_json(tmp_path / "a.json", {"x": number})
     assert names_in(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""The driver's side: hand leases to actors, count what they did, make up for those that are lost.
+"""The driver's side: hand leases to workers, count what they did, make up for those that are lost.
 
 Nothing here is needed to know what is done: each worker's journal says that, and a lease that comes
 back is checked against it.
@@ -6,6 +6,7 @@ back is checked against it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,15 +14,19 @@ from axion_stage3.errors import ResourceError, TileCrashError
 from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import read_journals
 from axion_stage3.runs.outcome import TileOutcome
-from axion_stage3.scaling.ray_access import is_node_alive
+from axion_stage3.scaling.crew import WorkerLostError
+from axion_stage3.scaling.lease_worker import LeaseWorker, WorkerOrders
+from axion_stage3.scaling.leases import FIRST_SIZE, FIRST_SIZE_ON_A_GPU, LeaseBook
 
 if TYPE_CHECKING:
     from threading import Event
 
+    from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.engine import OutcomeCounter
     from axion_stage3.runs.session import RunSession
-    from axion_stage3.scaling.leases import LeaseBook, TileLease
-    from axion_stage3.scaling.ray_worker import LeaseReport, WorkerFacts, WorkerOrders
+    from axion_stage3.scaling.crew import Crew
+    from axion_stage3.scaling.lease_worker import LeaseReport, WorkerFacts
+    from axion_stage3.scaling.leases import TileLease
     from axion_stage3.tiles.pairing import TilePair
 
 _TURN_SECONDS: Final = 0.2
@@ -30,29 +35,72 @@ _CLOSING_SECONDS: Final = 10.0
 _MAX_FAILED_STARTS: Final = 3
 
 
+def dispatch(
+    crew: Crew,
+    n_workers: int,
+    device: str,
+    config: InferenceConfig,
+    session: RunSession,
+    count: OutcomeCounter,
+    n_tiles: int,
+    stop: Event,
+) -> None:
+    """Have workers process what a session has to do, and others where workers are lost.
+
+    Args:
+        crew: The workers.
+        n_workers: How many are to be at work, at most one for each tile.
+        device: What they compute on: ``cpu``, ``cuda`` or ``cuda:N``.
+        config: The run.
+        session: The run's session.
+        count: Is called with every outcome.
+        n_tiles: Number of pairs in the folders, done or not.
+        stop: Once it is set, workers are stopped.
+
+    Raises:
+        OutputError: The output folder cannot be written, or is another run's by now.
+        ResourceError: Workers cannot be started.
+    """
+    to_do = session.plan.to_do
+    if not to_do:
+        return
+    orders = WorkerOrders(
+        config=config,
+        device=device,
+        checkpoint_sha256=session.manifest.checkpoint_sha256,
+        header=session.header,
+        marker_name=session.marker_name,
+        folder=os.getcwd(),  # noqa: PTH109 - travels as text
+        n_tiles=n_tiles,
+    )
+    n_workers = min(n_workers, len(to_do))
+    first_size = FIRST_SIZE if device == "cpu" else FIRST_SIZE_ON_A_GPU
+    book = LeaseBook(to_do, session.plan.replaced, n_workers, first_size)
+    _LeaseDispatch(crew, orders, book, session, count, stop).run(n_workers)
+
+
 @dataclass(slots=True)
 class _Worker:
-    """An actor, seen from the driver.
+    """A worker, seen from the driver.
 
     Attributes:
         name: Name in its journal's name.
-        actor: Its handle.
+        handle: What its crew knows it by.
         node: The machine it is on; empty until it has begun.
         lease: What it is at work on; None before its first lease, and between two.
     """
 
     name: str
-    actor: Any
+    handle: Any
     node: str = ""
     lease: TileLease | None = None
 
 
-class RayDispatch:
-    """One run of leases over actors.
+class _LeaseDispatch:
+    """One run of leases over workers.
 
     Args:
-        ray: The package.
-        actor_class: Makes actors that are `RayWorker`s.
+        crew: The workers.
         orders: What they are told.
         book: The tiles.
         session: The run.
@@ -62,16 +110,14 @@ class RayDispatch:
 
     def __init__(
         self,
-        ray: Any,
-        actor_class: Any,
+        crew: Crew,
         orders: WorkerOrders,
         book: LeaseBook,
         session: RunSession,
         count: OutcomeCounter,
         stop: Event,
     ) -> None:
-        self._ray = ray
-        self._actor_class = actor_class
+        self._crew = crew
         self._orders = orders
         self._book = book
         self._session = session
@@ -101,8 +147,7 @@ class RayDispatch:
 
     def _turn(self, seconds: float) -> None:
         """Wait for some call to end, and see to those that have."""
-        ended, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds)
-        for call in ended:
+        for call in self._crew.wait(self._calls, 1, seconds):
             self._settle(call)
         self._session.check()
         if not self._stop.is_set():
@@ -110,9 +155,11 @@ class RayDispatch:
 
     def _start(self) -> None:
         self._n_started += 1
-        worker = _Worker(f"ray-{self._n_started:05d}", self._actor_class.remote())
+        worker = _Worker(f"{self._crew.trade}-{self._n_started:05d}", self._crew.hire())
         self._workers.append(worker)
-        self._calls[worker.actor.begin.remote(self._orders, worker.name)] = worker
+        self._calls[
+            self._crew.call(worker.handle, LeaseWorker.begin, self._orders, worker.name)
+        ] = worker
 
     def _hand_out(self) -> None:
         """Give every worker that waits a lease, as far as there are any."""
@@ -123,15 +170,13 @@ class RayDispatch:
             worker.lease = self._book.take()
             if worker.lease is None:
                 return
-            self._calls[worker.actor.process.remote(worker.lease)] = worker
+            self._calls[self._crew.call(worker.handle, LeaseWorker.process, worker.lease)] = worker
 
     def _settle(self, call: Any) -> None:
         worker = self._calls.pop(call)
         try:
-            answer = self._ray.get(call)
-        except self._ray.exceptions.RayTaskError:
-            raise  # a bug in the worker's code, not a loss
-        except self._ray.exceptions.RayError as error:
+            answer = self._crew.result(call)
+        except WorkerLostError as error:
             self._lose(worker, error)
             return
         if worker.lease is None:
@@ -153,11 +198,11 @@ class RayDispatch:
             raise report.error
         self._book.settle(lease, report.seconds)
 
-    def _lose(self, worker: _Worker, error: Exception) -> None:
+    def _lose(self, worker: _Worker, error: WorkerLostError) -> None:
         """Take back what a worker had that is gone, and start another in its place."""
         self._workers.remove(worker)
-        self._ray.kill(worker.actor)  # it may only be out of reach
-        is_node_lost = bool(worker.node) and not is_node_alive(self._ray, worker.node)
+        self._crew.dismiss(worker.handle)  # it may only be out of reach
+        is_node_lost = bool(worker.node) and self._crew.is_machine_lost(worker.node)
         lease, worker.lease = worker.lease, None
         if lease is not None:
             done = self._done_by(worker, lease)
@@ -169,10 +214,10 @@ class RayDispatch:
             self._n_failed_starts += 1
             if self._n_failed_starts >= _MAX_FAILED_STARTS:
                 raise ResourceError(
-                    f"{_MAX_FAILED_STARTS} Ray workers in a row died before they could begin: "
-                    f"{' '.join(str(error).split())[:300]}",
-                    hint="Check the memory of the nodes, and that axion-stage3 is installed there "
-                    "in the same version.",
+                    f"{_MAX_FAILED_STARTS} workers ({self._crew.trade}) in a row died before they "
+                    f"could begin: {' '.join(str(error).split())[:300]}",
+                    hint="Check the memory of the machine and, on others than this one, that "
+                    "axion-stage3 is installed there in the same version.",
                 ) from error
         if not (self._book.is_finished or self._stop.is_set()):
             self._start()
@@ -206,20 +251,17 @@ class RayDispatch:
     def _halt(self) -> None:
         """Ask all workers to stop, and count what they had done until then."""
         for worker in self._workers:
-            worker.actor.stop.remote()
+            self._crew.call(worker.handle, LeaseWorker.stop)
         busy = [call for call, worker in self._calls.items() if worker.lease is not None]
-        if busy:
-            ended, _ = self._ray.wait(busy, num_returns=len(busy), timeout=_STOPPING_SECONDS)
-            for call in ended:
-                self._settle(call)
+        for call in self._crew.wait(busy, len(busy), _STOPPING_SECONDS):
+            self._settle(call)
 
     def _dismiss(self) -> None:
         """Have the workers that are at rest close their journals, and end all of them."""
         state = "interrupted" if self._stop.is_set() else "finished"
         busy = {id(worker) for worker in self._calls.values()}
         resting = [worker for worker in self._workers if id(worker) not in busy]
-        closing = [worker.actor.finish.remote(state) for worker in resting]
-        if closing:
-            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_SECONDS)
+        closing = [self._crew.call(worker.handle, LeaseWorker.finish, state) for worker in resting]
+        self._crew.wait(closing, len(closing), _CLOSING_SECONDS)
         for worker in self._workers:
-            self._ray.kill(worker.actor)
+            self._crew.dismiss(worker.handle)

@@ -1,4 +1,4 @@
-"""What runs inside a Ray actor: one network on one device, and a journal."""
+"""A worker that does leases: one network on one device, and a journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from axion_stage3.inference.tile_work import TileWork
 from axion_stage3.runs.fingerprint import RunFingerprint
 from axion_stage3.runs.journal import RUNS_FOLDER, Journal, JournalHeader
 from axion_stage3.runs.tile_recorder import TileRecorder
-from axion_stage3.scaling.ray_access import require_ray
 
 if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
@@ -35,7 +34,7 @@ class WorkerOrders:
 
     Attributes:
         config: The run.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
         checkpoint_sha256: Of the driver's checkpoint.
         header: First line of the driver's journal.
         marker_name: File in ``OUTPUT/runs`` by which the output folder of this run is known.
@@ -72,7 +71,7 @@ class WorkerFacts:
     """A worker that has begun, or could not.
 
     Attributes:
-        node: Ray's name of the machine it is on.
+        node: Name of the machine it is on.
         error: Why it could not begin, None if it has.
     """
 
@@ -80,7 +79,7 @@ class WorkerFacts:
     error: AxionError | None = None
 
 
-class RayWorker:
+class LeaseWorker:
     """A worker; its methods are called from elsewhere, ``stop`` while ``process`` is at work."""
 
     def __init__(self) -> None:
@@ -99,8 +98,12 @@ class RayWorker:
         try:
             self._begin(orders, name)
         except AxionError as error:
-            return WorkerFacts(_node(), error)
-        return WorkerFacts(_node())
+            return WorkerFacts(self.node(), error)
+        return WorkerFacts(self.node())
+
+    def node(self) -> str:
+        """Name of the machine, as :class:`Crew` knows it."""
+        return platform.node()
 
     def _begin(self, orders: WorkerOrders, name: str) -> None:
         if os.path.isdir(orders.folder):  # noqa: PTH112 - never raises
@@ -115,8 +118,7 @@ class RayWorker:
                 hint="Give all machines the same file, or put it on a shared file system.",
                 path=checkpoint.path,
             )
-        if orders.device == "cpu":
-            torch.set_num_threads(1)  # a slot is one core, whatever the environment says
+        torch.set_num_threads(1)  # a slot is one core, whatever the environment says
         self._orders = orders
         self._work = TileWork(config, checkpoint, torch.device(orders.device), self._stop)
         self._journal = Journal(runs_folder, orders.header.led(name))
@@ -155,10 +157,6 @@ class RayWorker:
         """Close the journal."""
         if self._journal is not None:
             self._journal.close(state)
-
-
-def _node() -> str:
-    return str(require_ray().get_runtime_context().get_node_id())
 
 
 def _require_sight(marker: Location, config: InferenceConfig) -> None:

@@ -1,0 +1,166 @@
+"""Several processes do what a run in one does, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from inference_workbench import Watcher, hashes, journal_lines
+from test_run_parts import reports
+
+from axion_stage3.errors import CheckpointError, ResourceError
+from axion_stage3.inference.grounding_run import run_inference
+from axion_stage3.scaling.lease_worker import LeaseWorker, WorkerFacts, WorkerOrders
+from axion_stage3.scaling.process_engine import ProcessEngine
+from axion_stage3.testing.tile_factories import write_pair, write_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from axion_stage3.inference.grounding_run import RunResult
+
+    Infer = Callable[..., RunResult]
+
+
+class Fragile(LeaseWorker):
+    """Is killed by a tile called poison."""
+
+    def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
+        from axion_stage3.inference import tile_stages
+
+        load_pair = tile_stages.load_pair
+
+        def load_or_die(pair: Any, options: Any) -> Any:
+            if "poison" in pair.name:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return load_pair(pair, options)
+
+        tile_stages.load_pair = load_or_die  # type: ignore[assignment]
+        return super().begin(orders, name)
+
+
+class Stillborn(LeaseWorker):
+    """Dies before it has begun."""
+
+    def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().begin(orders, name)
+
+
+class Other(LeaseWorker):
+    """Believes that the driver has another checkpoint."""
+
+    def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
+        from dataclasses import replace
+
+        return super().begin(replace(orders, checkpoint_sha256="0" * 64), name)
+
+
+@pytest.fixture
+def work_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[LeaseWorker]], None]:
+    def choose(worker_class: type[LeaseWorker]) -> None:
+        place = worker_class.__module__, worker_class.__name__
+        monkeypatch.setattr(ProcessEngine, "worker_class", place)
+
+    return choose
+
+
+def test_several_processes_and_one_give_the_same(infer: Infer, tmp_path: Path) -> None:
+    whole = infer(output_dir=tmp_path / "whole").output_dir
+    watcher = Watcher()
+    result = infer(output_dir=tmp_path / "several", engine="processes", workers=2, observer=watcher)
+
+    assert result.exit_code == 0
+    assert hashes(result.output_dir) == hashes(whole)
+    assert reports(result.output_dir) == reports(whole)
+    assert watcher.events == [
+        "loading on cpu, 2 processes, T=4", "loaded 7 4 fp32", "6 pairs", "6 to do",
+    ]  # fmt: skip
+    assert sorted(outcome.tile for outcome in watcher.outcomes) == sorted(hashes(whole))
+    assert list((result.output_dir / "runs").glob("journal-000001-process-*.jsonl"))
+    again = infer(output_dir=tmp_path / "several")
+    assert again.summary["processed"] == 6
+    assert len(journal_lines(result.output_dir)) == 6, "any engine goes on from any other"
+
+
+@pytest.mark.slow
+def test_a_poison_tile_fails_by_name_and_alone(
+    infer: Infer, tmp_path: Path, work_for: Callable[[type[LeaseWorker]], None]
+) -> None:
+    work_for(Fragile)
+    write_pairs(tmp_path, 8, sizes=(16,))
+    write_pair(tmp_path, "tile_003_poison.npz", height=16)
+    folders = {"opt_v2_dir": tmp_path / "opt_v2", "s1_dir": tmp_path / "s1"}
+    result = infer(**folders, engine="processes", workers=1)
+    assert result.exit_code == 3
+    (failed,) = result.failed_tiles
+    assert (failed.tile_name, failed.error_code) == ("tile_003_poison.npz", "AX-E421")
+    assert result.summary["processed"] == 8
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_begin_are_one_clear_error(
+    infer: Infer, work_for: Callable[[type[LeaseWorker]], None]
+) -> None:
+    work_for(Stillborn)
+    with pytest.raises(ResourceError, match=r"3 workers \(process\) in a row died .* signal 9"):
+        infer(engine="processes", workers=1)
+    work_for(Other)
+    with pytest.raises(CheckpointError, match="is not the driver's"):
+        infer(engine="processes", workers=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_all_processes_ends_the_run_as_any_other(
+    tmp_path: Path, checkpoint_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    write_pairs(tmp_path, 250, sizes=(64,))
+    options = {
+        "--opt-v2-dir": tmp_path / "opt_v2", "--s1-dir": tmp_path / "s1",
+        "--output-dir": tmp_path / "out", "--checkpoint": checkpoint_path,
+        "--device": "cpu", "--engine": "processes", "--workers": "2", "--timesteps": "10",
+    }  # fmt: skip
+    words = [str(word) for option in options.items() for word in option]
+    program = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from axion_stage3.cli.app import main\n"
+        "main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "infer", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not any(
+        path.stat().st_size > 2000 for path in (tmp_path / "out").glob("runs/journal-*process*")
+    ):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, number)  # as a terminal or a scheduler does: to all of the group
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == exit_code, err
+    assert json.loads(out)["is_interrupted"], "and nothing else on standard output"
+    assert not list((tmp_path / "out" / "runs").glob("lease-*"))
+    go_on = partial(
+        run_inference,
+        opt_v2_dir=tmp_path / "opt_v2",
+        s1_dir=tmp_path / "s1",
+        checkpoint=checkpoint_path,
+        device="cpu",
+        timesteps=10,
+    )
+    assert go_on(output_dir=tmp_path / "out").summary["processed"] == 250
+    assert hashes(tmp_path / "out") == hashes(go_on(output_dir=tmp_path / "whole").output_dir)
