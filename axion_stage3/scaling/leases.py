@@ -28,6 +28,8 @@ FIRST_SIZE_ON_A_GPU: Final = 256
 
 _LARGEST_SIZE: Final = 4096
 _SHARE_OF_REST: Final = 2
+_LEAST_SECONDS: Final = 0.5
+"""Shorter leases would not bring the workers' ends closer: each costs a few tenths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class LeaseBook:
     """Hands out leases, and takes back those that were lost.
 
     A lease is as long as a worker needs ``LEASE_SECONDS`` for, as far as that is known, and shorter
-    towards the end, so that all workers end together. Tiles of a lease whose worker died are tried
-    once more, each in a lease of its own: one that kills its worker takes no other with it.
+    towards the end, down to half a second, so that all workers end together. Tiles of a lease whose
+    worker died are tried once more, each in a lease of its own: one that kills its worker takes no
+    other with it.
 
     Args:
         pairs: The pairs to do.
@@ -130,8 +133,9 @@ class LeaseBook:
         return tuple(given_up)
 
     def _size(self) -> int:
-        wanted = self._first_size
-        if self._seconds_per_tile is not None:
-            wanted = int(LEASE_SECONDS / max(self._seconds_per_tile, LEASE_SECONDS / _LARGEST_SIZE))
         fair = -(-self._n_rest // (_SHARE_OF_REST * self._n_workers))
-        return max(1, min(wanted, fair))
+        if self._seconds_per_tile is None:
+            return max(1, min(self._first_size, fair))
+        seconds_per_tile = max(self._seconds_per_tile, LEASE_SECONDS / _LARGEST_SIZE)
+        wanted, least = (int(s / seconds_per_tile) for s in (LEASE_SECONDS, _LEAST_SECONDS))
+        return max(1, least, min(wanted, fair))

@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from axion_stage3.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 GUIDE_FIELDS: Final = ("opt_final_mean", "opt_final_std", "change_mean", "change_max")
 """Fields of ``aggregate_stats`` that the guide names; always there, null if no tile was written."""
 
 _EXPONENT: Final = 1074
 _MAX_SHIFT: Final = 971
+_MANTISSA_BITS: Final = 53
+_HALF_BITS: Final = 27
+_MOST_WAITING: Final = 128
 _SUM_PATTERN: Final = re.compile(r"(-?)0x([0-9a-f]{1,600})p([+-]?\d{1,4})")
 
 
@@ -39,15 +45,24 @@ class ExactSum:
     def __init__(self, units: int = 0) -> None:
         self._units = units
 
-    def add(self, value: float) -> None:
-        """Add one finite value.
+    def add_all(self, values: Sequence[float]) -> None:
+        """Add finite values; a hundred at once take a tenth of the time of a hundred calls.
 
         Raises:
-            OverflowError: The value is infinite.
-            ValueError: The value is NaN.
+            OverflowError: A value is not finite.
         """
-        numerator, denominator = value.as_integer_ratio()
-        self._units += numerator << (_EXPONENT + 1 - denominator.bit_length())
+        fractions, exponents = np.frexp(values)
+        if not np.isfinite(fractions).all():
+            raise OverflowError("a value that is not finite has no exact sum")
+        mantissas = np.ldexp(fractions, _MANTISSA_BITS).astype(np.int64)
+        # In halves, so that no sum of a million leaves the 64 bits.
+        high, low = mantissas >> _HALF_BITS, mantissas & (2**_HALF_BITS - 1)
+        for exponent in np.unique(exponents).tolist():
+            is_like = exponents == exponent
+            total = (int(high[is_like].sum()) << _HALF_BITS) + int(low[is_like].sum())
+            shift = exponent - _MANTISSA_BITS + _EXPONENT
+            # Numbers below the normal ones end in as many zeros as they are shifted down.
+            self._units += total << shift if shift >= 0 else total >> -shift
 
     def merge(self, other: ExactSum) -> None:
         """Add everything that another sum holds."""
@@ -104,12 +119,12 @@ class FieldSummary:
     least: float = math.inf
     greatest: float = -math.inf
 
-    def add(self, value: float) -> None:
-        """Take in one finite value."""
-        self.total.add(value)
-        self.count += 1
-        self.least = min(self.least, value)
-        self.greatest = max(self.greatest, value)
+    def add_all(self, values: Sequence[float]) -> None:
+        """Take in finite values, at least one."""
+        self.total.add_all(values)
+        self.count += len(values)
+        self.least = min(self.least, *values)
+        self.greatest = max(self.greatest, *values)
 
     def merge(self, other: FieldSummary) -> None:
         """Take in all values of another summary."""
@@ -136,7 +151,10 @@ class RunAggregate:
 
     def __init__(self) -> None:
         self.n_tiles = 0
-        self._fields: dict[str, FieldSummary] = {}
+        self._folded: dict[str, FieldSummary] = {}
+        # What was added last: many values are summed far faster than one by one.
+        self._waiting: defaultdict[str, list[float]] = defaultdict(list)
+        self._n_waiting = 0
 
     def add(self, statistics: Mapping[str, float | str]) -> None:
         """Take in the statistics of one tile; fields that are texts are left out.
@@ -158,13 +176,16 @@ class RunAggregate:
         self.n_tiles += 1
         for name, value in values.items():
             # + 0.0 turns -0.0 into 0.0: which of the two min() returns depends on the order.
-            self._fields.setdefault(name, FieldSummary()).add(value + 0.0)
+            self._waiting[name].append(value + 0.0)
+        self._n_waiting += 1
+        if self._n_waiting >= _MOST_WAITING:
+            self._fold()
 
     def merge(self, other: RunAggregate) -> None:
         """Take in all tiles of another aggregate."""
         self.n_tiles += other.n_tiles
-        for name, summary in other._fields.items():
-            self._fields.setdefault(name, FieldSummary()).merge(summary)
+        for name, summary in other._fold().items():
+            self._folded.setdefault(name, FieldSummary()).merge(summary)
 
     def result(self) -> dict[str, float | int | None]:
         """Return the guide's ``aggregate_stats`` and more.
@@ -175,7 +196,7 @@ class RunAggregate:
             then all other fields by name: greatest for ``*_max``, smallest for ``*_min``, mean for
             all else.
         """
-        values = {name: self._fields[name].value(name) for name in sorted(self._fields)}
+        values = {name: summary.value(name) for name, summary in sorted(self._fold().items())}
         result: dict[str, float | int | None] = {
             name: values.pop(name, None) for name in GUIDE_FIELDS
         }
@@ -192,7 +213,7 @@ class RunAggregate:
                     "min": summary.least,
                     "max": summary.greatest,
                 }
-                for name, summary in sorted(self._fields.items())
+                for name, summary in sorted(self._fold().items())
             },
         }
 
@@ -217,13 +238,21 @@ class RunAggregate:
                     raise ValueError(f"field {name!r} counts {summary.count} tiles")
                 if not summary.least <= summary.total.mean(summary.count) <= summary.greatest:
                     raise ValueError(f"field {name!r} has its mean outside its extremes")
-                aggregate._fields[name] = summary
+                aggregate._folded[name] = summary
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"Not the saved state of a run's aggregate statistics: {error}.",
                 hint="Recompute it from the run's outputs with `axion-stage3 stats`.",
             ) from error
         return aggregate
+
+    def _fold(self) -> dict[str, FieldSummary]:
+        """Take in what waits; returns all fields."""
+        for name, values in self._waiting.items():
+            self._folded.setdefault(name, FieldSummary()).add_all(values)
+        self._waiting.clear()
+        self._n_waiting = 0
+        return self._folded
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunAggregate) and self.to_json() == other.to_json()

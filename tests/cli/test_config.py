@@ -144,7 +144,7 @@ def test_other_variables_of_the_environment_are_left_alone() -> None:
         ({"max_failures": "150%"}, ["--max-failures is '150%'", "5%"]),
         ({"shard": "4/3"}, ["--shard is '4/3'", "such as 3/16"]),
         ({"workers": "0"}, ["--workers is '0'", "'auto'"]),
-        ({"engine": "dask"}, ["--engine is 'dask'", "'local' or 'ray'"]),
+        ({"engine": "dask"}, ["--engine is 'dask'", "'local', 'processes' or 'ray'"]),
         ({"max_failures": "1.5"}, ["--max-failures is '1.5'"]),
         ({"opt_v2_dir": ""}, ["--opt-v2-dir is ''", "empty"]),
         ({"s1_dir": "a\0b"}, ["--s1-dir", "characters"]),

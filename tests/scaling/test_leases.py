@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axion_stage3.scaling.leases import LEASE_SECONDS, LeaseBook
+from axion_stage3.scaling.leases import FIRST_SIZE_ON_A_GPU, LEASE_SECONDS, LeaseBook
 from axion_stage3.tiles.pairing import TilePair
 
 
@@ -36,10 +36,29 @@ def test_leases_shrink_towards_the_end() -> None:
     tiles, sizes = book(64, n_workers=4), []
     while (lease := tiles.take()) is not None:
         sizes.append(len(lease.pairs))
-        tiles.settle(lease, 1e-9)
+        tiles.settle(lease, 0.4 * len(lease.pairs))
     assert sum(sizes) == 64
     assert sizes[-4:] == [1, 1, 1, 1]
     assert tiles.is_finished
+
+
+def test_leases_of_quick_tiles_take_half_a_second_to_the_end() -> None:
+    tiles, sizes = book(20_000, n_workers=16), []
+    while (lease := tiles.take()) is not None:
+        sizes.append(len(lease.pairs))
+        tiles.settle(lease, 0.004 * len(lease.pairs))
+    assert sum(sizes) == 20_000
+    assert min(sizes[1:-1]) == 125
+    assert sizes[-3:-1] == [125, 125]
+
+
+def test_the_first_leases_are_as_large_as_asked_and_as_is_fair() -> None:
+    tiles = LeaseBook(pairs(10_000), (), 8, FIRST_SIZE_ON_A_GPU)
+    sizes = [len(lease.pairs) for lease in (tiles.take(), tiles.take()) if lease is not None]
+    assert sizes == [FIRST_SIZE_ON_A_GPU] * 2
+    few = LeaseBook(pairs(64), (), 8, FIRST_SIZE_ON_A_GPU).take()
+    assert few is not None
+    assert len(few.pairs) == 4
 
 
 def test_a_lease_says_which_outputs_it_replaces() -> None:

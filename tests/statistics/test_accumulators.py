@@ -4,6 +4,7 @@ import json
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,28 +32,43 @@ def aggregate_of(many) -> RunAggregate:
 @given(st.lists(finite, min_size=1, max_size=50))
 def test_the_mean_is_the_exact_mean_rounded_once(values):
     total = ExactSum()
-    for value in values:
-        total.add(value)
+    total.add_all(values)
     expected = float(sum(map(Fraction, values), Fraction(0)) / len(values))
     assert total.mean(len(values)) == expected
 
 
 def test_cancellation_loses_nothing():
     total = ExactSum()
-    for value in (1e308, 1.0, 5e-324, -1e308, 1e308, -1e308):
-        total.add(value)
+    total.add_all([1e308, 1.0, 5e-324])
+    total.add_all([-1e308, 1e308, -1e308])
     other = ExactSum()
-    other.add(5e-324)
-    other.add(1.0)
+    other.add_all([5e-324])
+    other.add_all([1.0])
     assert total == other
 
 
 @given(st.lists(finite, max_size=20))
 def test_a_sum_survives_its_text(values):
     total = ExactSum()
-    for value in values:
-        total.add(value)
+    total.add_all(values)
     assert ExactSum.from_text(total.to_text()) == total
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_has_no_sum(value):
+    total = ExactSum()
+    with pytest.raises(OverflowError):
+        total.add_all([1.0, value])
+    assert total == ExactSum()
+
+
+def test_thousands_of_tiles_have_the_exact_mean_and_extremes():
+    values = np.random.default_rng(0).normal(0, 10.0 ** np.arange(-8, 9).repeat(200)).tolist()
+    aggregate = aggregate_of({"change_mean": v, "change_max": v} for v in values)
+    result = aggregate.result()
+    assert result["n_tiles"] == len(values) == 3400
+    assert result["change_mean"] == float(sum(map(Fraction, values)) / len(values))
+    assert result["change_max"] == max(values)
 
 
 @pytest.mark.parametrize("text", ["", "1.5", "0x1", "0x1p-1075", "0x1p9999", "0xfp1p2", "nan"])

@@ -75,6 +75,15 @@ def test_scores_are_finite_for_whatever_comes(values: np.ndarray) -> None:
     assert not scores[~np.isfinite(values)].any()
 
 
+@pytest.mark.parametrize("least", [0.0, 5e-324, 0.1, -3.0, 1e300])
+def test_values_that_differ_in_their_last_digit_have_a_histogram(least: float) -> None:
+    values = np.array([least, np.nextafter(least, np.inf)])
+    bins = histogram(values)
+    assert bins is not None
+    assert bins.counts.sum() == 2
+    assert bool((np.diff(bins.edges) > 0).all())
+
+
 @FEW
 @given(VALUES)
 def test_a_histogram_loses_no_value(values: np.ndarray) -> None:
