@@ -65,8 +65,8 @@ _FEATURE_LIMIT = 6.0
 
 _NOISE_FREQUENCIES = 8
 
-Films: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
-"""Film (gain and shift, (1, width, 1, 1)) of each block of the denoiser, by noise level."""
+Levels: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
+"""Weight and bias of each convolution of the denoiser at each noise level, in their order."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -158,27 +158,69 @@ class ResidualDenoiser(nn.Module):
         result: Tensor = self.leave(hidden)
         return result
 
+    def at_level(self, sigma: float) -> list[tuple[Tensor, Tensor]]:
+        """Return the weights of all convolutions with all that a noise level does multiplied in.
+
+        A gain of a channel is one of the weights that make it: so neither the films nor the
+        preconditioning (``c_in``, ``c_out``) cost a pass over the pixels at each step.
+        """
+        films = self.modulation(torch.tensor([sigma], device=self.enter.weight.device))
+        enter, bias = _scaled(self.enter)
+        level = [(enter * c_in(sigma), bias)]
+        for block, (gain, shift) in zip(self.blocks, films, strict=True):
+            assert isinstance(block, ResidualBlock)
+            level += _scaled(block.first, gain.flatten(), shift.flatten()), _scaled(block.second)
+        return [*level, _scaled(self.leave, c_out(sigma))]
+
+
+def _scaled(
+    convolution: nn.Conv2d, gain: Tensor | float = 1.0, shift: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of ``gain * convolution + shift``, in the precision of the weights."""
+    assert convolution.bias is not None
+    dtype = convolution.weight.dtype
+    gain = torch.as_tensor(gain, device=convolution.weight.device).float()
+    weight = (convolution.weight.float() * gain.reshape(-1, 1, 1, 1)).to(dtype)
+    bias = (convolution.bias.float() * gain + shift).to(dtype)
+    # The stubs of torch leave memory_format out of the overloads.
+    return weight.contiguous(memory_format=torch.channels_last), bias
+
+
+def denoise_at_level(
+    noisy: Tensor, level: Sequence[tuple[Tensor, Tensor]], features: Tensor
+) -> Tensor:
+    """Evaluate c_out F(c_in * noisy; sigma, condition) by the weights of a noise level.
+
+    The same as :meth:`ResidualDenoiser.forward` between its preconditioning, all packed.
+    """
+    enter, *blocks, leave = level
+    hidden = F.conv2d(noisy, *enter, padding=1) + features
+    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
+        inner = F.silu(F.conv2d(hidden, *first, padding=1), inplace=True)
+        hidden = hidden + F.conv2d(inner, *second, padding=1)
+    return F.conv2d(hidden, *leave, padding=1)
+
 
 class BoundDenoiser:
     """A :class:`~axion_stage3.diffusion.denoiser.Denoiser` with condition and noise levels bound.
 
-    What depends only on the tile (features) or only on sigma (films) was computed once, before.
+    What depends only on the tile (features) or only on sigma (levels) was computed once, before.
 
     Args:
-        denoise: :meth:`ResidualDenoiser.forward`, or what does the same.
+        denoise: :func:`denoise_at_level`, or what does the same.
         features: Condition, of what is to be drawn.
-        films: From :meth:`GroundingNetwork.films`.
+        levels: From :meth:`GroundingNetwork.levels`.
     """
 
-    def __init__(self, denoise: Callable[..., Tensor], features: Tensor, films: Films) -> None:
-        self._network = denoise
+    def __init__(self, denoise: Callable[..., Tensor], features: Tensor, levels: Levels) -> None:
+        self._denoise = denoise
         self._features = features
-        self._films = films
+        self._levels = levels
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return the denoised packed residual (Karras et al. 2022, eq. 7)."""
-        raw = self._network(noisy * c_in(sigma), self._films[sigma], self._features)
-        return torch.add(noisy * c_skip(sigma), raw, alpha=c_out(sigma))
+        raw = self._denoise(noisy, self._levels[sigma], self._features)
+        return torch.add(raw, noisy, alpha=c_skip(sigma))
 
 
 class GroundingNetwork(nn.Module):
@@ -271,28 +313,23 @@ class GroundingNetwork(nn.Module):
         expected: ExpectedDetail,
         sigmas: Sequence[float],
         *,
-        films: Films | None = None,
-        denoise: Callable[..., Tensor] | None = None,
+        levels: Levels | None = None,
+        denoise: Callable[..., Tensor] = denoise_at_level,
     ) -> BoundDenoiser:
         """Return the denoiser of packed residuals for these tiles at these noise levels.
 
         Args:
             expected: What is to be drawn.
             sigmas: The noise levels.
-            films: From :meth:`films` for the same levels, where they are kept.
-            denoise: Does what the denoiser's ``forward`` does, faster.
+            levels: From :meth:`levels` for the same noise levels, where they are kept.
+            denoise: Does what :func:`denoise_at_level` does, faster.
         """
-        films = self.films(sigmas) if films is None else films
-        return BoundDenoiser(denoise or self.denoiser, expected.features, films)
+        levels = self.levels(sigmas) if levels is None else levels
+        return BoundDenoiser(denoise, expected.features, levels)
 
-    def films(self, sigmas: Sequence[float]) -> Films:
-        """Return the films of the denoiser at each noise level above 0, whatever the tile."""
-        levels = [sigma for sigma in sigmas if sigma > 0]
-        table = self.denoiser.modulation(torch.tensor(levels, device=self.optical_mean.device))
-        return {
-            sigma: [(gain[i : i + 1], shift[i : i + 1]) for gain, shift in table]
-            for i, sigma in enumerate(levels)
-        }
+    def levels(self, sigmas: Sequence[float]) -> Levels:
+        """Return the denoiser's weights at each noise level above 0, whatever the tile."""
+        return {sigma: self.denoiser.at_level(sigma) for sigma in sigmas if sigma > 0}
 
     def whitened_detail(self, difference: Tensor) -> Tensor:
         """Return W highpass(difference), (B, 4, H, W), for truth - mean of unit size on average."""

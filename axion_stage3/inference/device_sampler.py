@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from axion_stage3.diffusion.highpass import blur_matrices
+from axion_stage3.diffusion.network import denoise_at_level
 from axion_stage3.diffusion.samplers import sample_residual
 from axion_stage3.inference.compilation import Compiler
 from axion_stage3.inference.device_grounding import constants_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from axion_stage3.diffusion.network import Encoding, ExpectedDetail, Films, GroundingNetwork
+    from axion_stage3.diffusion.network import Encoding, ExpectedDetail, GroundingNetwork, Levels
     from axion_stage3.diffusion.samplers import SamplingPlan, StepNoise
     from axion_stage3.inference.graph_replay import Capture
 
@@ -80,10 +81,10 @@ class DeviceSampler:
             capture = CudaCapture(stream)
         self._graphs = None if capture is None else GraphCache(capture, on_note)
         # Kept for good: graphs read them.
-        self._films: dict[tuple[float, ...], Films] = {}
+        self._levels: dict[tuple[float, ...], Levels] = {}
         self._shapes = _ShapeCounter()
         self._plain = _Parts(
-            network.encode, network.expect_detail, network.denoiser.forward, network.compose
+            network.encode, network.expect_detail, denoise_at_level, network.compose
         )
         self._fast = self._plain
         if is_compiled:
@@ -91,7 +92,7 @@ class DeviceSampler:
             self._fast = _Parts(
                 compiler.compiled(network.encode),
                 compiler.compiled(network.expect_detail),
-                compiler.compiled(network.denoiser.forward),
+                compiler.compiled(denoise_at_level),
                 compiler.compiled(network.compose),
             )
 
@@ -118,7 +119,7 @@ class DeviceSampler:
         key = job, opt_v2.shape
         is_repeated = self._shapes.has_come_before(key)
         parts = self._fast if is_repeated else self._plain
-        self.films(job.plan)
+        self.levels(job.plan)
 
         def compute(
             opt_v2: Tensor, s1: Tensor, *noises: Tensor, before_call: Callable[[], None] = _nothing
@@ -191,14 +192,14 @@ class DeviceSampler:
         if plan.n_calls == 0:
             return expected.mean
         network, parts = self._network, parts or self._plain
-        films = self.films(plan)
+        levels = self.levels(plan)
 
         def denoise(noisy: Tensor, sigma: float) -> Tensor:
             before_call()
             return denoiser(noisy, sigma)
 
         with self._arithmetic():
-            denoiser = network.bind(expected, plan.sigmas, films=films, denoise=parts.denoise)
+            denoiser = network.bind(expected, plan.sigmas, levels=levels, denoise=parts.denoise)
             residual = sample_residual(
                 denoise, network.pack(initial), plan, lambda step: network.pack(step_noise(step))
             )
@@ -209,13 +210,13 @@ class DeviceSampler:
         with self._exact_convolutions():
             return measure_batch(opt_final, opt_v2, s1, is_scored=is_scored)
 
-    def films(self, plan: SamplingPlan) -> Films:
-        """What the denoiser needs to know of the noise levels, computed once a plan."""
-        films = self._films.get(plan.sigmas)
-        if films is None:
+    def levels(self, plan: SamplingPlan) -> Levels:
+        """The denoiser's weights at the noise levels, computed once a plan."""
+        levels = self._levels.get(plan.sigmas)
+        if levels is None:
             with self._arithmetic():
-                films = self._films[plan.sigmas] = self._network.films(plan.sigmas)
-        return films
+                levels = self._levels[plan.sigmas] = self._network.levels(plan.sigmas)
+        return levels
 
     def _constants(self, job: SamplingJob, height: int, width: int) -> list[Tensor]:
         """What a graph reads beside its inputs and the weights."""
