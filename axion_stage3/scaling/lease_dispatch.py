@@ -19,6 +19,7 @@ from axion_stage3.scaling.lease_worker import LeaseWorker, WorkerOrders
 from axion_stage3.scaling.leases import FIRST_SIZE, FIRST_SIZE_ON_A_GPU, LeaseBook
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Event
 
     from axion_stage3.config import InferenceConfig
@@ -44,6 +45,7 @@ def dispatch(
     count: OutcomeCounter,
     n_tiles: int,
     stop: Event,
+    warn: Callable[[str], None],
 ) -> None:
     """Have workers process what a session has to do, and others where workers are lost.
 
@@ -56,6 +58,7 @@ def dispatch(
         count: Is called with every outcome.
         n_tiles: Number of pairs in the folders, done or not.
         stop: Once it is set, workers are stopped.
+        warn: Is told once what several workers may have to say.
 
     Raises:
         OutputError: The output folder cannot be written, or is another run's by now.
@@ -76,7 +79,7 @@ def dispatch(
     n_workers = min(n_workers, len(to_do))
     first_size = FIRST_SIZE if device == "cpu" else FIRST_SIZE_ON_A_GPU
     book = LeaseBook(to_do, session.plan.replaced, n_workers, first_size)
-    _LeaseDispatch(crew, orders, book, session, count, stop).run(n_workers)
+    _LeaseDispatch(crew, orders, book, session, count, stop, warn).run(n_workers)
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class _LeaseDispatch:
         session: The run.
         count: Is called with every outcome.
         stop: Once it is set, workers are stopped.
+        warn: Is told once what workers say.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class _LeaseDispatch:
         session: RunSession,
         count: OutcomeCounter,
         stop: Event,
+        warn: Callable[[str], None],
     ) -> None:
         self._crew = crew
         self._orders = orders
@@ -123,6 +128,8 @@ class _LeaseDispatch:
         self._session = session
         self._count = count
         self._stop = stop
+        self._warn = warn
+        self._said: set[str] = set()
         self._workers: list[_Worker] = []
         self._calls: dict[Any, _Worker] = {}
         self._n_started = 0
@@ -192,6 +199,10 @@ class _LeaseDispatch:
 
     def _done(self, worker: _Worker, lease: TileLease, report: LeaseReport) -> None:
         worker.lease = None
+        for note in report.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._warn(note)
         for outcome in report.outcomes:
             self._count(outcome)
         if report.error is not None:

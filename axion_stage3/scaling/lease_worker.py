@@ -58,11 +58,13 @@ class LeaseReport:
     Attributes:
         outcomes: Of its tiles; statistics are in the worker's journal only.
         seconds: How long it took.
+        notes: Why something that makes runs fast does not work there.
         error: What ends the run, None if it goes on.
     """
 
     outcomes: tuple[TileOutcome, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
     error: AxionError | None = None
 
 
@@ -87,6 +89,7 @@ class LeaseWorker:
         self._orders: WorkerOrders | None = None
         self._work: TileWork | None = None
         self._journal: Journal | None = None
+        self._notes: list[str] = []
 
     def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
         """Load the network and open the journal.
@@ -120,7 +123,8 @@ class LeaseWorker:
             )
         torch.set_num_threads(1)  # a slot is one core, whatever the environment says
         self._orders = orders
-        self._work = TileWork(config, checkpoint, torch.device(orders.device), self._stop)
+        device = torch.device(orders.device)
+        self._work = TileWork(config, checkpoint, device, self._stop, self._notes.append)
         self._journal = Journal(runs_folder, orders.header.led(name))
 
     def process(self, lease: TileLease) -> LeaseReport:
@@ -147,7 +151,9 @@ class LeaseWorker:
             self._journal.flush()  # what the driver counts must outlive this worker
         except AxionError as fault:
             error = fault
-        return LeaseReport(tuple(outcomes), time.perf_counter() - began, error)
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return LeaseReport(tuple(outcomes), time.perf_counter() - began, notes, error)
 
     def stop(self) -> None:
         """Begin no more tiles, and drop the batch in flight."""

@@ -86,6 +86,7 @@ class ProcessEngine:
             count,
             n_tiles,
             self._stop,
+            self._observer.warned,
         )
 
 

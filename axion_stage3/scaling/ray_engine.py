@@ -93,5 +93,13 @@ class RayEngine:
         )
         crew = RayCrew(self._ray, actor_class)
         dispatch(
-            crew, self._n_workers, self._device, self._config, session, count, n_tiles, self._stop
+            crew,
+            self._n_workers,
+            self._device,
+            self._config,
+            session,
+            count,
+            n_tiles,
+            self._stop,
+            self._observer.warned,
         )

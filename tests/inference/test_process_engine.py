@@ -47,6 +47,19 @@ class Fragile(LeaseWorker):
         return super().begin(orders, name)
 
 
+class WithoutCompiler(LeaseWorker):
+    """Has no compiler that torch could use."""
+
+    def begin(self, orders: WorkerOrders, name: str) -> WorkerFacts:
+        import torch
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("no compiler here")
+
+        torch.compile = fail  # type: ignore[assignment]
+        return super().begin(orders, name)
+
+
 class Stillborn(LeaseWorker):
     """Dies before it has begun."""
 
@@ -89,6 +102,19 @@ def test_several_processes_and_one_give_the_same(infer: Infer, tmp_path: Path) -
     again = infer(output_dir=tmp_path / "several")
     assert again.summary["processed"] == 6
     assert len(journal_lines(result.output_dir)) == 6, "any engine goes on from any other"
+
+
+@pytest.mark.slow
+def test_what_does_not_work_for_the_workers_is_said_once(
+    infer: Infer, work_for: Callable[[type[LeaseWorker]], None]
+) -> None:
+    work_for(WithoutCompiler)
+    watcher = Watcher()
+    result = infer(engine="processes", workers=2, compile=True, observer=watcher)
+    assert result.exit_code == 0
+    (said,) = watcher.warnings
+    assert "torch.compile does not work here" in said
+    assert "no compiler here" in said
 
 
 @pytest.mark.slow
