@@ -5,8 +5,8 @@
     correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2))
                               + loan_k * detail_k(visible) + leak_k * detail_k(s1))
     residual   = W highpass(x0 - mean) / its strength   the detail that the mean could not know
-    drawn      = min(spread, missing)                   how strong a drawn residual is to be
-    opt_final  = mean + highpass( W^-1 drawn residual )
+    opt_final  = mean + highpass( W^-1 added )          added: as much of the residual as is wanted,
+                                                        and of the mean's own where it is blurred
 
 The correction is made of two parts: a free one, and gains on bands of detail that are there
 already (``trust`` below 0 takes detail away, above 0 sharpens; ``loan`` gives a band what the
@@ -18,11 +18,8 @@ The gate, doubt / (doubt + 0.1), closes where nothing speaks against a band of o
 its predicted error, learned from its true error alone. (A gate that is trained by what it
 lets through closes early and stays closed.)
 
-``spread`` is the expected strength (local root mean square) of the detail that the mean lacks. For
-a perfect mean it would be ``missing``, what the expected strength of all detail leaves over: of
-independent parts, the squares add up. The smaller of the two is drawn: where the mean has kept
-wrong detail, more of it would come on top. Where so little is missing that nobody would see it,
-nothing is drawn: a draw doubles the squared error, and a nearly right tile is to stay right.
+How much of a residual is drawn, and where the mean's own detail is amplified instead, stands in
+``detail_drawing.py``.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
@@ -40,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
+from axion_stage3.diffusion.detail_drawing import FINEST_PX, detail_to_add
 from axion_stage3.diffusion.detail_gains import weighted_detail
 from axion_stage3.diffusion.encoder import (
     PACK,
@@ -49,7 +47,7 @@ from axion_stage3.diffusion.encoder import (
     ResidualBlock,
     zeroed,
 )
-from axion_stage3.diffusion.highpass import highpass, local_strength
+from axion_stage3.diffusion.highpass import highpass, lowpass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,8 +56,6 @@ _STRIDE = 8
 _LOG_STRENGTH_RANGE = (-5.0, 2.0)
 _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
-_LEAST_VISIBLE = 0.55
-_MISSING_EXPONENT = 1.15
 _FEATURE_LIMIT = 6.0
 """Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""
 
@@ -336,23 +332,15 @@ class GroundingNetwork(nn.Module):
         return _mix_bands(self.whitening, highpass(difference))
 
     def compose(self, expected: ExpectedDetail, packed_residual: Tensor) -> Tensor:
-        """Return opt_final = mean + highpass(W^-1 drawn residual), (B, 4, H, W) reflectance."""
-        height, width = expected.mean.shape[-2:]
+        """Return opt_final = mean + highpass(W^-1 detail to add), (B, 4, H, W) reflectance."""
+        mean = expected.mean
+        height, width = mean.shape[-2:]
         residual = F.pixel_shuffle(packed_residual, PACK)[..., :height, :width].float()
-        residual = residual * self._drawn_strength(expected)
-        return expected.mean + highpass(_mix_bands(self.unwhitening, residual))
-
-    def _drawn_strength(self, expected: ExpectedDetail) -> Tensor:
-        """How strong the drawn detail is to be, (B, 4, H, W)."""
-        present = local_strength(self.whitened_detail(expected.mean))
-        # Not its root, though squares add up: its slope is unbounded where nothing is missing, and
-        # rounding would decide how much is drawn. A little less, since wrong detail that the mean
-        # has kept makes all detail look stronger than it is.
-        missing_power = (1.0 - (present / expected.strength).square()).clamp_min(0.0)
-        missing = missing_power**_MISSING_EXPONENT * expected.strength
-        visible = expected.spread.square().square()
-        visible = visible / (visible + _LEAST_VISIBLE**4)
-        return torch.minimum(expected.spread * visible, missing)
+        finest = _mix_bands(self.whitening, mean - lowpass(mean, FINEST_PX))
+        added = detail_to_add(
+            residual, self.whitened_detail(mean), finest, expected.spread, expected.strength
+        )
+        return mean + highpass(_mix_bands(self.unwhitening, added))
 
 
 def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:

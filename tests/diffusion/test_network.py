@@ -126,7 +126,7 @@ def test_no_more_detail_is_drawn_than_is_missing() -> None:
         return network.compose(wanted, network.pack(noise)) - given.mean
 
     assert not drawn(9.0, 0.9 * present).any()  # all that is expected is there
-    # Of twice the strength that is there, three quarters of the power are missing.
+    # Of twice the strength that is there, three quarters of the power are missing; noise is sharp.
     expected = highpass(
         torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75**1.15 * 2 * present)
     )
