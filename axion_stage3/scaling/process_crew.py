@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from axion_stage3.errors import ResourceError
 from axion_stage3.scaling.crew import WorkerLostError
 
 if TYPE_CHECKING:
@@ -86,12 +87,22 @@ class ProcessCrew:
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def hire(self) -> _Process:
-        """Start a process."""
+        """Start a process.
+
+        Raises:
+            ResourceError: The system allows no more.
+        """
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if self._gpus:
             environment[_VISIBLE_GPUS] = self._gpus[self._n_hired % len(self._gpus)]
         self._n_hired += 1
-        worker = _Process(_start(self._worker_class, environment))
+        try:
+            worker = _Process(_start(self._worker_class, environment))
+        except OSError as error:
+            raise ResourceError(
+                f"Process {self._n_hired} of the run cannot be started: {error.strerror}.",
+                hint="Give fewer --workers, or raise the limit of processes or memory.",
+            ) from error
         Thread(target=self._listen, args=(worker,), daemon=True).start()
         return worker
 

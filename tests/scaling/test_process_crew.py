@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from crew_members import Member
 
+from axion_stage3.errors import ResourceError
 from axion_stage3.scaling.crew import WorkerLostError
 from axion_stage3.scaling.process_crew import ProcessCrew
 
@@ -93,6 +95,17 @@ def test_gpus_are_shared_out_in_turn() -> None:
     assert [answer(crew, worker, Member.gpu) for worker in workers] == ["3", "GPU-5", "3"]
     for worker in workers:
         crew.dismiss(worker)
+
+
+def test_a_process_that_the_system_does_not_allow_is_one_clear_error(
+    crew: ProcessCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(ResourceError, match="Process 1 of the run cannot be started: Resource"):
+        crew.hire()
 
 
 def test_workers_end_with_their_driver() -> None:
