@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.detail_drawing import FINEST_PX, detail_to_add
-from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.highpass import highpass, local_strength, lowpass
 
 
 def natural(seed: int = 0) -> Tensor:
@@ -53,6 +53,13 @@ def test_what_lacks_nothing_is_left_alone() -> None:
     blurred = lowpass(natural(), 1.5)
     noise = torch.randn(blurred.shape, generator=torch.Generator().manual_seed(3))
     assert added(blurred, blurred, noise).abs().max() < 1e-3
+
+
+def test_blurred_detail_that_is_as_strong_as_expected_is_left_alone() -> None:
+    mean = lowpass(natural(), 1.5)
+    detail, finest = highpass(mean), mean - lowpass(mean, FINEST_PX)
+    spread = torch.full_like(mean, 9.0)
+    assert not detail_to_add(spread, detail, finest, spread, 0.9 * local_strength(detail)).any()
 
 
 def test_no_detail_is_amplified_beyond_bounds() -> None:
