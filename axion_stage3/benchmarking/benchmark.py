@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
@@ -74,6 +75,7 @@ _START_UP_REPETITIONS: Final = 3
 _MEMORY_BATCH: Final = 8
 _MEMORY_TILES: Final = 64
 _FILE_TILES: Final = 2000
+_FILE_TILES_OF_A_PROCESS: Final = 500
 _WAYS: Final[dict[str, tuple[Way, ...]]] = {
     "cpu": ("eager",),
     "cuda": ("graph", "eager", "compile"),
@@ -299,16 +301,22 @@ class _Benchmark:
     ) -> RunPace:
         with self._step(f"From file to file, {engine}, T={timesteps}, batch {batch_size}"):
             config = self._config(n_tiles, batch_size, timesteps)
-            return measure_run(config.model_copy(update={"engine": engine}), n_tiles)
+            pace = measure_run(config.model_copy(update={"engine": engine}), n_tiles)
+        _discard(config)
+        return pace
 
     def _measure_file_paces(self) -> dict[Engine, float]:
         """Tiles/s of reading and writing without the network, by engine."""
         with self._step("Reading and writing beside each other, without the network"):
-            threads = measure_file_threads(self._config(_FILE_TILES, 1, None), _FILE_TILES)
+            config = self._config(_FILE_TILES, 1, None)
+            threads = measure_file_threads(config, _FILE_TILES)
         with self._step("The same in several processes"):
+            n_each = _FILE_TILES_OF_A_PROCESS
             n_processes = n_workers_beside_gpus(self._predictor.device, 1)
-            configs = [self._config(_FILE_TILES, 1, None) for _ in range(n_processes)]
-            processes = measure_file_processes(configs, _FILE_TILES)
+            configs = [self._config(n_each, 1, None) for _ in range(n_processes)]
+            processes = measure_file_processes(configs, n_each)
+        for made in (config, *configs):
+            _discard(made)
         return {"local": threads, "processes": processes}
 
     def _files(self) -> tuple[FilePace, ...]:
@@ -365,6 +373,11 @@ class _Benchmark:
             n_workers=self._workers.n_workers,
             n_threads=self._workers.n_threads,
         )
+
+
+def _discard(config: InferenceConfig) -> None:
+    """Remove what a run has written: those of a fast GPU together would fill the disk."""
+    shutil.rmtree(str(config.output_dir))
 
 
 def _faster(first: PaceT, second: PaceT) -> PaceT:

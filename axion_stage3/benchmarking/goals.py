@@ -93,8 +93,7 @@ def judge_gpu(
     Args:
         network: The network alone.
         runs: From files to files.
-        file_paces: Tiles/s of reading and writing without the network, however
-            it was done.
+        file_paces: Tiles/s of reading and writing without the network, in each way.
         is_gpu: Whether a GPU computed.
     """
     if not is_gpu:

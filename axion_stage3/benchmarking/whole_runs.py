@@ -22,6 +22,7 @@ from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.memory_reuse import keep_freed_memory
 from axion_stage3.inference.pipeline import Pipeline, PipelineSize, Stages
 from axion_stage3.inference.tile_stages import GroundedTile, TileReader, TileWriter
+from axion_stage3.scaling.crew import WorkerLostError
 from axion_stage3.scaling.process_crew import ProcessCrew
 from axion_stage3.statistics.tile_statistics import measure_tile
 from axion_stage3.tiles.pairing import find_pairs
@@ -151,9 +152,6 @@ def measure_file_threads(config: InferenceConfig, n_tiles: int) -> float:
 class FileWorker:
     """Measures reading and writing in a process of its own, see :class:`ProcessCrew`."""
 
-    def stop(self) -> None:
-        """Nothing that takes long enough to be stopped."""
-
     def begin(self) -> None:
         """Answer, when everything is imported."""
 
@@ -175,7 +173,7 @@ def measure_file_processes(configs: Sequence[InferenceConfig], n_tiles: int) -> 
         Tiles per second, of all processes together.
 
     Raises:
-        WorkerLostError: A process died.
+        AxionError: A process died, or does not come to an end.
     """
     crew = ProcessCrew((FileWorker.__module__, FileWorker.__name__))
     workers = [crew.hire() for _ in configs]
@@ -192,8 +190,15 @@ def measure_file_processes(configs: Sequence[InferenceConfig], n_tiles: int) -> 
 
 
 def _answers(crew: ProcessCrew, calls: Sequence[int]) -> list[Any]:
-    crew.wait(calls, len(calls), _MOST_FILE_SECONDS)
-    return [crew.result(call) for call in calls]
+    try:
+        if len(crew.wait(calls, len(calls), _MOST_FILE_SECONDS)) < len(calls):
+            raise WorkerLostError(f"no answer within {_MOST_FILE_SECONDS:.0f} s")
+        return [crew.result(call) for call in calls]
+    except WorkerLostError as error:
+        raise AxionError(
+            f"A process of the benchmark that reads and writes tiles was lost: {error}.",
+            hint="Check the memory of the machine and its disk.",
+        ) from error
 
 
 def measure_process(title: str, arguments: Sequence[str], n_repetitions: int = 1) -> ProcessPace:

@@ -65,11 +65,14 @@ class OutcomeCounter:
 
 
 class Engine(Protocol):
-    """Processes tiles. Used as a context manager; what it holds is freed when that is left."""
+    """Processes tiles. Used as a context manager; what it holds is freed when that is left.
+
+    One that holds nothing has nothing to add to that.
+    """
 
     def __enter__(self) -> Self:
         """Get ready; an engine that cannot work raises here."""
-        ...
+        return self
 
     def __exit__(
         self,
@@ -78,7 +81,6 @@ class Engine(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Free everything."""
-        ...
 
     def prepare(self) -> ModelFacts:
         """Choose the device and read the checkpoint.

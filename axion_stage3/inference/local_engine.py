@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.devices import resolve_device
+from axion_stage3.inference.engine import Engine
 from axion_stage3.inference.run_facts import facts_of_model
 from axion_stage3.inference.tile_work import TileWork
 
 if TYPE_CHECKING:
     from threading import Event
-    from types import TracebackType
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.engine import OutcomeCounter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from axion_stage3.runs.session import RunSession
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """See :class:`~axion_stage3.inference.engine.Engine`."""
 
     def __init__(self, config: InferenceConfig, observer: RunObserver, stop: Event) -> None:
@@ -28,17 +28,6 @@ class LocalEngine:
         self._observer = observer
         self._stop = stop
         self._work: TileWork | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def prepare(self) -> ModelFacts:
         """Put the network on the device."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MODULE: Final = "axion_stage3.scaling.worker_process"
 _VISIBLE_GPUS: Final = "CUDA_VISIBLE_DEVICES"
+_ENDING_SECONDS: Final = 5.0
 
 
 class Request(NamedTuple):
@@ -92,7 +93,10 @@ class ProcessCrew:
         Raises:
             ResourceError: The system allows no more.
         """
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        # The same modules as here, wherever they come from, and none of those that happen to lie
+        # in the folder in which the run was started.
+        modules = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+        environment = {**os.environ, "PYTHONPATH": modules}
         if self._gpus:
             environment[_VISIBLE_GPUS] = self._gpus[self._n_hired % len(self._gpus)]
         self._n_hired += 1
@@ -143,7 +147,8 @@ class ProcessCrew:
     def dismiss(self, worker: _Process) -> None:
         """End a process."""
         worker.popen.kill()
-        worker.popen.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang on a dead network disk
+            worker.popen.wait(_ENDING_SECONDS)
         with contextlib.suppress(OSError):  # what was not sent any more
             worker.requests.close()
 
@@ -153,7 +158,7 @@ class ProcessCrew:
             while True:
                 try:
                     answer: Answer = pickle.load(answers)  # noqa: S301 - of our own process
-                except (EOFError, OSError, pickle.UnpicklingError):
+                except Exception:  # noqa: BLE001 - gone, or no longer to be understood
                     break
                 with self._lock:
                     worker.open_calls.discard(answer.number)
@@ -176,7 +181,7 @@ def _start(
     worker_class: tuple[str, str], environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", _MODULE, *worker_class],
+        [sys.executable, "-P", "-m", _MODULE, *worker_class],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

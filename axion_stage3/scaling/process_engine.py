@@ -6,12 +6,13 @@ One process reads and writes under one lock of Python: a fast GPU would wait for
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.devices import resolve_device
+from axion_stage3.inference.engine import Engine
 from axion_stage3.inference.run_facts import facts_of_model
 from axion_stage3.processor_cores import n_usable_cores
 from axion_stage3.scaling.lease_dispatch import dispatch
@@ -19,7 +20,6 @@ from axion_stage3.scaling.process_crew import ProcessCrew
 
 if TYPE_CHECKING:
     from threading import Event
-    from types import TracebackType
 
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.engine import OutcomeCounter
@@ -31,7 +31,7 @@ _BYTES_PER_GPU_WORKER: Final = 1.5e9
 """What torch, its libraries and the graphs of one process take on a GPU, with room to spare."""
 
 
-class ProcessEngine:
+class ProcessEngine(Engine):
     """See :class:`~axion_stage3.inference.engine.Engine`.
 
     Attributes:
@@ -47,17 +47,6 @@ class ProcessEngine:
         self._device = torch.device("cpu")
         self._gpus: list[str] = []
         self._n_workers = 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def prepare(self) -> ModelFacts:
         """Choose what the processes compute on, and read the checkpoint for what it says."""

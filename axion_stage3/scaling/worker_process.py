@@ -47,7 +47,7 @@ def _listen(worker: LeaseWorker, requests: queue.SimpleQueue[Request]) -> None:
     while True:
         try:
             request: Request = pickle.load(source)  # noqa: S301 - of our own driver
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except Exception:  # noqa: BLE001
             # The driver is gone: what is not written yet is for the next run.
             os._exit(1)
         if request.method == _AT_ONCE:

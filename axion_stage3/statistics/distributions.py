@@ -123,15 +123,6 @@ class Histogram:
     n_beyond: int
 
 
-def _range_of(values: NDArray[np.float64], n_bins: int) -> tuple[float, float]:
-    """From the least to the greatest value, but so wide that no two edges are the same number."""
-    least, greatest = float(values.min()), float(values.max())
-    if least == greatest:
-        return least, greatest
-    resolution = float(np.spacing(max(abs(least), abs(greatest))))
-    return least, max(greatest, least + 2 * n_bins * resolution)
-
-
 def histogram(values: NDArray[np.float64]) -> Histogram | None:
     """Count values in 8 to 40 bins within 8 robust standard deviations of the median.
 
@@ -148,3 +139,12 @@ def histogram(values: NDArray[np.float64]) -> Histogram | None:
     n_bins = int(np.clip(2 * np.sqrt(near.size), _FEWEST_BINS, _MOST_BINS))
     counts, edges = np.histogram(near, n_bins, _range_of(near, n_bins))
     return Histogram(edges.astype(np.float64), counts.astype(np.int64), finite.size - near.size)
+
+
+def _range_of(values: NDArray[np.float64], n_bins: int) -> tuple[float, float]:
+    """From the least to the greatest value, but so wide that no two edges are the same number."""
+    least, greatest = float(values.min()), float(values.max())
+    if least == greatest:
+        return least, greatest
+    resolution = float(np.spacing(max(abs(least), abs(greatest))))
+    return least, max(greatest, least + 2 * n_bins * resolution)

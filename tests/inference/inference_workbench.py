@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +17,16 @@ import torch
 
 from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.network import GroundingNetwork
+from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.inference.run_observer import RunObserver
 from axion_stage3.runs.journal_lines import decode_line
+from axion_stage3.testing.tile_factories import write_pairs
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import LoadedTile, load_pair
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
 
     from numpy.typing import NDArray
@@ -130,9 +139,60 @@ class Watcher(RunObserver):
 def run_as_process(options: dict[str, Any]) -> None:
     """Body of a child process: a run that ends the process with its exit code."""
     import signal
-    import sys
-
-    from axion_stage3.inference.grounding_run import run_inference
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run_inference(**options).exit_code)
+
+
+def signal_a_run(
+    engine: str, number: signal.Signals, exit_code: int, folder: Path, checkpoint: Path
+) -> None:
+    """Send a signal to all processes of a run with two workers, and see that it ends cleanly.
+
+    Then that any other run goes on from there, to the same outputs.
+    """
+    write_pairs(folder, 250, sizes=(64,))
+    out = folder / "out"
+    options = {
+        "--opt-v2-dir": folder / "opt_v2", "--s1-dir": folder / "s1", "--output-dir": out,
+        "--checkpoint": checkpoint, "--device": "cpu", "--engine": engine, "--workers": "2",
+        "--timesteps": "10",
+    }  # fmt: skip
+    words = [str(word) for option in options.items() for word in option]
+    program = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from axion_stage3.cli.app import main\n"
+        "main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "infer", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    trade = "process" if engine == "processes" else engine
+    while not any(
+        path.stat().st_size > 2000 for path in out.glob(f"runs/journal-*-{trade}-*.jsonl")
+    ):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, number)  # as a terminal or a scheduler does: to all of the group
+    text, err = process.communicate(timeout=100)
+    assert process.returncode == exit_code, err
+    assert json.loads(text)["is_interrupted"], "and nothing else on standard output"
+    manifest = json.loads((out / "runs" / "run-manifest.json").read_text())
+    assert manifest["state"] == "interrupted"
+    assert not list((out / "runs").glob("lease-*"))
+    go_on = partial(
+        run_inference,
+        opt_v2_dir=folder / "opt_v2",
+        s1_dir=folder / "s1",
+        checkpoint=checkpoint,
+        device="cpu",
+        timesteps=10,
+    )
+    assert go_on(output_dir=out).summary["processed"] == 250
+    assert hashes(out) == hashes(go_on(output_dir=folder / "whole").output_dir)

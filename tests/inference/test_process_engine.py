@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from inference_workbench import Watcher, hashes, journal_lines
+from inference_workbench import Watcher, hashes, journal_lines, signal_a_run
 from test_run_parts import reports
 
 from axion_stage3.errors import CheckpointError, ResourceError
-from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.scaling.lease_worker import LeaseWorker, WorkerFacts, WorkerOrders
 from axion_stage3.scaling.process_engine import ProcessEngine
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
@@ -149,44 +143,4 @@ def test_workers_that_cannot_begin_are_one_clear_error(
 def test_a_signal_to_all_processes_ends_the_run_as_any_other(
     tmp_path: Path, checkpoint_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    write_pairs(tmp_path, 250, sizes=(64,))
-    options = {
-        "--opt-v2-dir": tmp_path / "opt_v2", "--s1-dir": tmp_path / "s1",
-        "--output-dir": tmp_path / "out", "--checkpoint": checkpoint_path,
-        "--device": "cpu", "--engine": "processes", "--workers": "2", "--timesteps": "10",
-    }  # fmt: skip
-    words = [str(word) for option in options.items() for word in option]
-    program = (
-        "import signal\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from axion_stage3.cli.app import main\n"
-        "main()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "infer", *words, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
-    while not any(
-        path.stat().st_size > 2000 for path in (tmp_path / "out").glob("runs/journal-*process*")
-    ):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, number)  # as a terminal or a scheduler does: to all of the group
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == exit_code, err
-    assert json.loads(out)["is_interrupted"], "and nothing else on standard output"
-    assert not list((tmp_path / "out" / "runs").glob("lease-*"))
-    go_on = partial(
-        run_inference,
-        opt_v2_dir=tmp_path / "opt_v2",
-        s1_dir=tmp_path / "s1",
-        checkpoint=checkpoint_path,
-        device="cpu",
-        timesteps=10,
-    )
-    assert go_on(output_dir=tmp_path / "out").summary["processed"] == 250
-    assert hashes(tmp_path / "out") == hashes(go_on(output_dir=tmp_path / "whole").output_dir)
+    signal_a_run("processes", number, exit_code, tmp_path, checkpoint_path)

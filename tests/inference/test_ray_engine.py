@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from inference_workbench import Watcher, hashes, journal_lines
+from inference_workbench import Watcher, hashes, journal_lines, signal_a_run
 from test_run_parts import reports
 
 from axion_stage3.errors import CheckpointError, MissingExtraError, ResourceError, UsageError
-from axion_stage3.inference.grounding_run import run_inference
 from axion_stage3.scaling import ray_access, ray_engine
 from axion_stage3.scaling.ray_crew import RayWorker
 from axion_stage3.testing.tile_factories import write_pair, write_pairs
@@ -207,49 +203,5 @@ def test_an_actor_and_a_node_are_killed_and_nothing_is_missing(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_run_on_ray_as_any_other(
-    infer: Infer, tmp_path: Path, checkpoint_path: Path
-) -> None:
-    write_pairs(tmp_path, 250, sizes=(64,))
-    program = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from axion_stage3.cli.app import main\n"
-        "main()\n"
-    )
-    options = {
-        "--opt-v2-dir": tmp_path / "opt_v2", "--s1-dir": tmp_path / "s1",
-        "--output-dir": tmp_path / "out", "--checkpoint": checkpoint_path,
-        "--device": "cpu", "--engine": "ray", "--workers": "2", "--timesteps": "10",
-    }  # fmt: skip
-    words = [str(word) for option in options.items() for word in option]
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "infer", *words, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
-    while not any(
-        path.stat().st_size > 2000 for path in (tmp_path / "out").glob("runs/journal-*ray*")
-    ):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 130, err
-    assert json.loads(out)["is_interrupted"], "and nothing else on standard output"
-    manifest = json.loads((tmp_path / "out" / "runs" / "run-manifest.json").read_text())
-    assert manifest["state"] == "interrupted"
-    assert not list((tmp_path / "out" / "runs").glob("lease-*"))
-    go_on = partial(
-        run_inference,
-        opt_v2_dir=tmp_path / "opt_v2",
-        s1_dir=tmp_path / "s1",
-        checkpoint=checkpoint_path,
-        device="cpu",
-        timesteps=10,
-    )
-    assert go_on(output_dir=tmp_path / "out").summary["processed"] == 250
-    assert hashes(tmp_path / "out") == hashes(go_on(output_dir=tmp_path / "whole").output_dir)
+def test_ctrl_c_ends_a_run_on_ray_as_any_other(tmp_path: Path, checkpoint_path: Path) -> None:
+    signal_a_run("ray", signal.SIGINT, 130, tmp_path, checkpoint_path)

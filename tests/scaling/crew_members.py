@@ -7,6 +7,13 @@ import signal
 from threading import Event
 
 
+class OddError(Exception):
+    """Cannot be made anew from what it says."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
 class Member:
     """Does as it is told."""
 
@@ -22,6 +29,9 @@ class Member:
 
     def fail(self) -> None:
         raise ValueError("as it was told")
+
+    def fail_oddly(self) -> None:
+        raise OddError("as it was ", "told")
 
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

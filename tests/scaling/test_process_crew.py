@@ -64,6 +64,23 @@ def test_what_a_method_raises_is_raised_and_the_worker_goes_on(
     assert answer(crew, member, Member.add, 1, 2) == 3
 
 
+def test_an_answer_that_is_not_understood_is_a_worker_that_is_lost(
+    crew: ProcessCrew, member: Any
+) -> None:
+    with pytest.raises(WorkerLostError, match="its answers ended"):
+        answer(crew, member, Member.fail_oddly)
+
+
+def test_files_in_the_folder_of_the_run_are_no_modules(
+    crew: ProcessCrew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise SystemExit('not what was meant')\n")
+    monkeypatch.chdir(tmp_path)
+    worker = crew.hire()
+    assert answer(crew, worker, Member.add, 1, 2) == 3
+    crew.dismiss(worker)
+
+
 def test_stop_is_heard_while_a_method_is_at_work(crew: ProcessCrew, member: Any) -> None:
     call = crew.call(member, Member.wait_for_stop)
     crew.call(member, Member.stop)
