@@ -45,6 +45,7 @@ _MAX_BYTES: Final = 512 * 2**20
 _REAL_DTYPES: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MAX_WIDTH: Final = 1024
 _MAX_BLOCKS: Final = 64
+_MAX_MEMBERS: Final = 64
 _TRAIN_HINT: Final = (
     "Use a checkpoint written by `axion-stage3 train`,"
     " or leave --checkpoint out for the bundled one."
@@ -195,6 +196,8 @@ def _timesteps(path: Location, config: Mapping[str, Any]) -> int:
 
 def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
     document = config.get("network")
+    if isinstance(document, dict):
+        document = {"equalizer_members": 0, **document}  # networks from before there was one
     names = {entry.name for entry in fields(NetworkConfig)}
     if not isinstance(document, dict) or set(document) != names:
         raise _refuse(path, "config entry 'network' does not describe a grounding network")
@@ -207,11 +210,15 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
     for key, most in {"denoiser_width": _MAX_WIDTH, "denoiser_blocks": _MAX_BLOCKS}.items():
         if type(document[key]) is not int or not 1 <= document[key] <= most:
             raise _refuse(path, f"network size {key!r} is {document[key]!r}")
+    members = document["equalizer_members"]
+    if type(members) is not int or not 0 <= members <= _MAX_MEMBERS:
+        raise _refuse(path, f"network size 'equalizer_members' is {members!r}")
     return NetworkConfig(
         widths=tuple(document["widths"]),
         blocks=tuple(document["blocks"]),
         denoiser_width=document["denoiser_width"],
         denoiser_blocks=document["denoiser_blocks"],
+        equalizer_members=members,
     )
 
 

@@ -35,12 +35,14 @@ class NetworkConfig:
         blocks: Residual blocks at 1/2, 1/4, 1/8 (encoder) and 1/4, 1/2 (decoder).
         denoiser_width: Channels of the denoiser, at 1/2 of the tile's resolution.
         denoiser_blocks: Residual blocks of the denoiser.
+        equalizer_members: Networks of the equalizer that must agree; 0 for no equalizer.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
     blocks: tuple[int, int, int, int, int] = (1, 2, 3, 2, 1)
     denoiser_width: int = 32
     denoiser_blocks: int = 2
+    equalizer_members: int = 5
 
     def as_document(self) -> dict[str, object]:
         """Return the sizes as a JSON document."""

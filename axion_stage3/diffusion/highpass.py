@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIGMA_PX = 2.0
 """Detail that is drawn is finer than this blur."""
@@ -17,9 +21,15 @@ NEIGHBOURHOOD_PX = 4.0
 BAND_SIGMAS_PX = (0.7, 1.5, 3.0, 5.0)
 """Blurs between which the bands of detail lie, from fine to field scale."""
 
+CELL_PX = 8
+"""Figures of detail are means over cells of so many pixels (see ``equalizer.py``)."""
+
+CELL_SIGMA = 4.0
+"""Blur of these figures, in cells."""
+
 _RADIUS_IN_SIGMAS = 3.0
 _MOST_MATRICES = 128
-_matrices: dict[tuple[int, float, torch.device], Tensor] = {}
+_matrices: dict[tuple[Callable[[int, float], Tensor], int, float, torch.device], Tensor] = {}
 
 
 def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
@@ -67,11 +77,13 @@ def detail_bands(tiles: Tensor) -> list[Tensor]:
 
 def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]:
     """All matrices that filtering tiles of this size takes from the cache."""
-    return [
+    lengths = (height, width)
+    blurs = [
         blur_matrix(length, sigma_px, device)
-        for length in (height, width)
+        for length in lengths
         for sigma_px in (SIGMA_PX, NEIGHBOURHOOD_PX, *BAND_SIGMAS_PX)
     ]
+    return blurs + [cell_smoothing(math.ceil(length / CELL_PX), device) for length in lengths]
 
 
 def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
@@ -82,17 +94,39 @@ def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
         sigma_px: Standard deviation of the blur.
         device: Where it is needed.
     """
+    return _cached(_make_blur_matrix, length, sigma_px, device)
+
+
+def cell_smoothing(n_cells: int, device: torch.device) -> Tensor:
+    """(n_cells, n_cells) matrix of means over neighbouring cells; at the border there are fewer.
+
+    Unlike :func:`blur_matrix` it reflects nothing, so that there may be as few cells as one.
+    """
+    return _cached(_make_cell_smoothing, n_cells, CELL_SIGMA, device)
+
+
+def _cached(
+    make: Callable[[int, float], Tensor], length: int, sigma: float, device: torch.device
+) -> Tensor:
     # A plain dictionary, not functools.lru_cache: torch.compile ignores that and computes anew.
-    key = length, sigma_px, device
+    key = make, length, sigma, device
     matrix = _matrices.get(key)
     if matrix is None:
         if len(_matrices) >= _MOST_MATRICES:
             _matrices.clear()
         # A plain tensor even when first asked for in inference mode: training may use it later.
         with torch.inference_mode(mode=False):
-            matrix = _make_blur_matrix(length, sigma_px).to(device)
+            matrix = make(length, sigma).to(device)
         _matrices[key] = matrix
     return matrix
+
+
+def _make_cell_smoothing(n_cells: int, sigma: float) -> Tensor:
+    places = torch.arange(n_cells, dtype=torch.float64)
+    distance = (places[:, None] - places).abs()
+    weights = torch.exp(-0.5 * (distance / sigma).square())
+    weights = weights * (distance <= _RADIUS_IN_SIGMAS * sigma)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
 def _make_blur_matrix(length: int, sigma_px: float) -> Tensor:

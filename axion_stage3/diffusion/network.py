@@ -1,8 +1,9 @@
 """The grounding network: a heavy encoder once per tile, a light denoiser per step.
 
     n(x)       = sign(x) sqrt|x|                        reflectance to network space, invertible
-    mean       = n^-1( n(opt_v2) + correction )         minimum-error answer (``--timesteps 1``)
-    correction = gate * (free + sum over k of trust_k * detail_k(n(opt_v2))
+    equalized  = n(opt_v2) with detail as strong as a sensor's    see ``equalizer.py``
+    mean       = n^-1( equalized + correction )         minimum-error answer (``--timesteps 1``)
+    correction = gate * (free + sum over k of trust_k * detail_k(equalized)
                               + loan_k * detail_k(visible) + leak_k * detail_k(s1))
     residual   = W highpass(x0 - mean) / its strength   the detail that the mean could not know
     opt_final  = mean + highpass( W^-1 added )          added: as much of the residual as is wanted,
@@ -14,7 +15,7 @@ visible ones have in common; ``leak`` takes the radar's speckle out or puts its 
 how far detail is to be trusted is far easier to learn than to redraw it, and carries over to faults
 that were never seen.
 
-The gate, doubt / (doubt + 0.1), closes where nothing speaks against a band of opt_v2: ``doubt`` is
+The gate, doubt / (doubt + 0.1), closes where nothing speaks against an equalized band: ``doubt`` is
 its predicted error, learned from its true error alone. (A gate that is trained by what it
 lets through closes early and stays closed.)
 
@@ -30,6 +31,7 @@ so that windows are seamless.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -47,6 +49,7 @@ from axion_stage3.diffusion.encoder import (
     ResidualBlock,
     zeroed,
 )
+from axion_stage3.diffusion.equalizer import DetailEqualizer
 from axion_stage3.diffusion.highpass import highpass, lowpass
 
 if TYPE_CHECKING:
@@ -72,13 +75,15 @@ class Encoding(NamedTuple):
 
     Attributes:
         mean: Minimum-error optical tile, (B, 4, H, W) float, reflectance.
-        doubt: Predicted error of each band of opt_v2, (B, 4, H, W), > 0, in standard deviations of
+        equalized: opt_v2 after the equalizer, (B, 4, H, W), network space.
+        doubt: Predicted error of each of its bands, (B, 4, H, W), > 0, in standard deviations of
             network space.
         fine: Features at half resolution.
         middle: Features at a quarter of it.
     """
 
     mean: Tensor
+    equalized: Tensor
     doubt: Tensor
     fine: Tensor
     middle: Tensor
@@ -236,6 +241,8 @@ class GroundingNetwork(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or NetworkConfig()
+        members = self.config.equalizer_members
+        self.equalizer = DetailEqualizer(members) if members else None
         self.encoder = Encoder(self.config)
         self.detail_head = DetailHead(self.config)
         self.denoiser = ResidualDenoiser(self.config)
@@ -245,6 +252,12 @@ class GroundingNetwork(nn.Module):
         self.register_buffer("radar_std", torch.tensor([5.0, 5.0]))
         self.register_buffer("whitening", _identity(4))
         self.register_buffer("unwhitening", _identity(4))
+
+    def renew_equalizer(self) -> None:
+        """Put an equalizer in that changes nothing yet, in the place of one or of none."""
+        members = NetworkConfig.equalizer_members
+        self.config = replace(self.config, equalizer_members=members)
+        self.equalizer = DetailEqualizer(members)
 
     def freeze_mean(self) -> None:
         """Keep training from changing mean and doubt; what draws the detail goes on."""
@@ -269,14 +282,14 @@ class GroundingNetwork(nn.Module):
             Mean, doubt and features. ``mean`` is the result of ``--timesteps 1``.
         """
         height, width = opt_v2.shape[-2:]
-        optical = to_network_space(opt_v2)
+        optical = self.equalize(opt_v2)
         normalised = torch.cat(
             [
-                (optical - _per_band(self.optical_mean)) / _per_band(self.optical_std),
-                (s1 - _per_band(self.radar_mean)) / _per_band(self.radar_std),
+                self.normalised_optical(optical),
+                _limited((s1 - _per_band(self.radar_mean)) / _per_band(self.radar_std)),
             ],
             dim=1,
-        ).clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
+        )
         correction, gains, fine, middle = self.encoder(_pack(_pad(normalised)))
         gains = gains[..., :height, :width].float()
         doubt = _bounded_exp(gains[:, :4], _LOG_DOUBT_RANGE)
@@ -285,7 +298,19 @@ class GroundingNetwork(nn.Module):
         gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
         correction = gate * correction * _per_band(self.optical_std)
         mean = from_network_space(optical + correction)
-        return Encoding(mean, doubt, fine, middle)
+        return Encoding(mean, optical, doubt, fine, middle)
+
+    def equalize(self, opt_v2: Tensor) -> Tensor:
+        """Bring (B, 4, H, W) reflectance to network space, its detail as strong as a sensor's."""
+        optical = to_network_space(opt_v2)
+        if self.equalizer is None:
+            return optical
+        added: Tensor = self.equalizer(self.normalised_optical(optical))
+        return optical + added * _per_band(self.optical_std)
+
+    def normalised_optical(self, optical: Tensor) -> Tensor:
+        """Bring (B, 4, H, W) from network space to standard deviations, wild pixels bounded."""
+        return _limited((optical - _per_band(self.optical_mean)) / _per_band(self.optical_std))
 
     def expect_detail(self, encoding: Encoding) -> ExpectedDetail:
         """Return what is to be drawn, once per tile; ``--timesteps 1`` does without."""
@@ -352,6 +377,10 @@ def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:
 def _identity(size: int) -> Tensor:
     """As ``torch.eye``, which on the meta device imports torch's compiler: 1.2 s."""
     return torch.tensor([[float(i == j) for j in range(size)] for i in range(size)])
+
+
+def _limited(normalised: Tensor) -> Tensor:
+    return normalised.clamp(-_FEATURE_LIMIT, _FEATURE_LIMIT)
 
 
 def _per_band(values: Tensor) -> Tensor:

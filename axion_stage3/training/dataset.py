@@ -212,6 +212,8 @@ class Crops:
 class TileSet:
     """Tiles in one tensor, from which batches of crops are gathered.
 
+    ``group_index`` has the number of each tile's group, ``smallest_px`` its least height or width.
+
     Args:
         tiles: What to hold.
         generated: For each tile (variants, 4, H, W): draws of a generator that never saw its group.
@@ -225,6 +227,7 @@ class TileSet:
         device: torch.device,
     ) -> None:
         self.names = [tile.name for tile in tiles]
+        self.device = device
         self.n_variants = generated[0].shape[0]
         planes = [
             np.concatenate(
@@ -246,6 +249,8 @@ class TileSet:
         self._shapes = torch.tensor(shapes, device=device)
         self._has_opt_v2 = torch.tensor([t.opt_v2 is not None for t in tiles], device=device)
         self._weights = torch.tensor(_group_weights(tiles), device=device)
+        groups = sorted({tile.group for tile in tiles})
+        self.group_index = torch.tensor([groups.index(t.group) for t in tiles], device=device)
 
     def sample(self, batch: int, crop_px: int, random: torch.Generator) -> Crops:
         """Gather random crops with random flips and transposition.

@@ -13,7 +13,7 @@ from axion_stage3.diffusion.highpass import local_strength
 from axion_stage3.diffusion.network import to_network_space
 
 if TYPE_CHECKING:
-    from axion_stage3.diffusion.network import GroundingNetwork
+    from axion_stage3.diffusion.network import Encoding, GroundingNetwork
 
 _CURVED_FLOOR, _LINEAR_FLOOR = 4e-6, 2e-6
 _DOUBT_WEIGHT = 0.01
@@ -75,7 +75,7 @@ def grounding_losses(
     # Against what can be mended, not against the truth: casts of colour have the mean 0, so they
     # would add nothing to the gradient but noise, and far more of it than there is signal.
     mean = mean_error(encoding.mean, batch.mendable)
-    doubt = _doubt_error(network, batch, encoding.doubt)
+    doubt = _doubt_error(network, batch, encoding)
     with torch.no_grad():
         residual = network.whitened_detail(batch.truth - encoding.mean)
         spread = local_strength(residual) + _LEAST_STRENGTH
@@ -106,14 +106,14 @@ def mean_error(estimate: Tensor, truth: Tensor) -> Tensor:
     return _root(curved, _CURVED_FLOOR) + 2.0 * _root(estimate - truth, _LINEAR_FLOOR)
 
 
-def _doubt_error(network: GroundingNetwork, batch: TrainingBatch, doubt: Tensor) -> Tensor:
-    """Laplace's negative log-likelihood of the error of opt_v2 around each pixel."""
+def _doubt_error(network: GroundingNetwork, batch: TrainingBatch, encoding: Encoding) -> Tensor:
+    """Laplace's negative log-likelihood of the equalized error around each pixel."""
     with torch.no_grad():
-        error = to_network_space(batch.opt_v2) - to_network_space(batch.mendable)
+        error = encoding.equalized - to_network_space(batch.mendable)
         error = (error / network.optical_std[:, None, None]).abs()
         padding = _DOUBT_WINDOW_PX // 2
         error = avg_pool2d(error, _DOUBT_WINDOW_PX, 1, padding, count_include_pad=False)
-    return (error / doubt + doubt.log()).mean()
+    return (error / encoding.doubt + encoding.doubt.log()).mean()
 
 
 def _root(error: Tensor, floor: float) -> Tensor:

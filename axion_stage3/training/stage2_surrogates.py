@@ -95,6 +95,13 @@ def training_surrogate(
         strength = severity * uniform(batch, 0.3, 1.0, random)
         if name not in left_out:
             strengths[name] = torch.where(is_on, strength, 0.0)
+    return spoiled(scene, strengths, random)
+
+
+def spoiled(
+    scene: SurrogateScene, strengths: dict[str, Tensor], random: torch.Generator
+) -> Surrogate:
+    """Apply faults as :func:`apply_faults` does, to some bands or regions only in some samples."""
     whole = apply_faults(scene, strengths, random)
     share = _faulty_share(scene.truth, random)
     return Surrogate(torch.lerp(whole.mendable, whole.opt_v2, share), whole.mendable)

@@ -12,10 +12,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
 from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
+from axion_stage3.training.equalizer_fitting import fit_equalizer
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
@@ -41,6 +43,9 @@ class TrainingObserver(Protocol):
 
     def generator_step(self, progress: float) -> None:
         """Called after every step of the generators with the share of them done."""
+
+    def equalizer_step(self, progress: float) -> None:
+        """Called while the equalizer is fitted with the share of it done."""
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Called after every step with the share of training done."""
@@ -114,27 +119,35 @@ class Trainer:
         config: What to do.
         material: Tiles, generators and surrogates for validation.
         output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
+        observer: Told how far the equalizer is.
 
     Raises:
         CheckpointError: The checkpoint to start from, or the state found, is missing or unfit.
     """
 
     def __init__(
-        self, config: TrainingConfig, material: TrainingMaterial, output_dir: Path
+        self,
+        config: TrainingConfig,
+        material: TrainingMaterial,
+        output_dir: Path,
+        observer: TrainingObserver | None = None,
     ) -> None:
         self.config = config
         self.material = material
         self.output_dir = output_dir
         self.device = material.device
         torch.manual_seed(config.seed)
-        if config.start_from is None:
-            network = GroundingNetwork()
-            fit_constants(network, material, config)
-        else:
-            network = load_checkpoint(config.start_from).network.requires_grad_()
-        if config.trained_part == "detail":
-            network.freeze_mean()
-        self.network = channels_last(network.to(self.device)).train()
+        network = _network_to_train(config, material)
+        if config.equalizer_crops and not (output_dir / STATE_NAME).is_file():
+            fit_equalizer(
+                network,
+                material.tiles,
+                n_crops=config.equalizer_crops,
+                seed=config.seed,
+                left_out_faults=frozenset(config.left_out_faults),
+                on_step=lambda done: observer.equalizer_step(done) if observer else None,
+            )
+        self.network = channels_last(network).train()
         self.average = AveragedModel(
             self.network,
             multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
@@ -313,3 +326,20 @@ class Trainer:
             " `axion-stage3 validate`, or lower learning_rate.",
             path=self.output_dir,
         )
+
+
+def _network_to_train(config: TrainingConfig, material: TrainingMaterial) -> GroundingNetwork:
+    """A new network with measured constants, or that of a checkpoint."""
+    if config.start_from is None:
+        members = NetworkConfig.equalizer_members if config.equalizer_crops else 0
+        network = GroundingNetwork(NetworkConfig(equalizer_members=members))
+        fit_constants(network, material, config)
+    else:
+        network = load_checkpoint(config.start_from).network.requires_grad_()
+        if config.equalizer_crops:
+            network.renew_equalizer()
+    if network.equalizer is not None:
+        network.equalizer.requires_grad_(requires_grad=False)  # it is fitted by itself
+    if config.trained_part == "detail":
+        network.freeze_mean()
+    return network.to(material.device)

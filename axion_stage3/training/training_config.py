@@ -36,6 +36,12 @@ class TrainingConfig(BaseModel):
         default=1200, ge=1, description="Steps of each radar-to-optical generator (surrogates)."
     )
     generator_batch_size: int = Field(default=12, ge=1, description="Crops per generator step.")
+    equalizer_crops: int = Field(
+        default=24_000,
+        ge=0,
+        description="Crops that the equalizer is fitted on, anew, before the first step; 0 keeps "
+        "that of start_from.",
+    )
     variation: Literal["light", "all"] = Field(
         default="all",
         description="How true pairs are varied: light and radar level alone, or shape, detail and "

@@ -92,7 +92,7 @@ def train(
             path=output_dir,
         ) from error
     material = prepare_material(data_dir, Path(split_file), config, output_dir, target, observer)
-    trainer = Trainer(config, material, output_dir)
+    trainer = Trainer(config, material, output_dir, observer)
     write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
     with Interruption() as interruption:
         return trainer.run(interruption, observer)

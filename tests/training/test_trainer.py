@@ -101,6 +101,7 @@ class StopAfter:
         self.interruption, self.last = interruption, step
 
     def generator_step(self, progress: float) -> None: ...
+    def equalizer_step(self, progress: float) -> None: ...
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         if step == self.last:

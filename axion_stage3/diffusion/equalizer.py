@@ -1,0 +1,143 @@
+"""The equalizer: detail brought back to the strength that a sensor's detail has, place by place.
+
+A sensor's optics fix how much weaker each band of detail is than the next coarser one: in true
+tiles that differs by 2 to 3 dB from scene to scene, while a blur of 1 px takes 20 dB of the finest
+detail and noise or sharpening add as much. So a few figures of the detail around a place tell how
+blurred, noisy or sharpened it is, and by which gains it would be nearer to the truth. What
+convolutions of pixels hardly see, since it is a ratio of small numbers, is measured here outright::
+
+    opt_v2 + sum over k of gain_k * detail_k(opt_v2)        normalised network space
+
+It is a classical restoration filter (a Wiener filter where there is noise, MTF compensation where
+there is blur) whose gains are looked up from measured figures by a small network.
+
+Several such networks, each fitted on other scenes, must agree: gains are taken as far as they do
+(deep ensembles, Lakshminarayanan et al. 2017). What looks unlike all scenes that it was fitted on
+is left alone.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from axion_stage3.diffusion.highpass import (
+    BAND_SIGMAS_PX,
+    CELL_PX,
+    cell_smoothing,
+    detail_bands,
+)
+
+N_MOMENTS: Final = 44
+N_FIGURES: Final = 40
+N_GAINS: Final = 16
+"""For each optical band, one for each of its bands of detail."""
+
+HIDDEN_WIDTH: Final = 32
+_N_OPTICAL: Final = 4
+_N_DETAIL: Final = len(BAND_SIGMAS_PX)
+_LEAST_POWER: Final = 1e-6
+_LEAST_MAGNITUDE: Final = 1e-4
+_MOST_UNUSUAL: Final = 4.0
+_LEAST_GAIN, _MOST_GAIN = -1.0, 3.0
+
+
+class DetailEqualizer(nn.Module):
+    """Figures of the detail around each place, and small networks that turn them into gains.
+
+    Without training it changes nothing.
+
+    Args:
+        n_members: Number of networks that must agree.
+    """
+
+    figure_mean: Tensor
+    figure_std: Tensor
+
+    def __init__(self, n_members: int) -> None:
+        super().__init__()
+        self.register_buffer("figure_mean", torch.zeros(N_FIGURES))
+        self.register_buffer("figure_std", torch.ones(N_FIGURES))
+        sizes = (N_FIGURES, HIDDEN_WIDTH, HIDDEN_WIDTH, N_GAINS)
+        self.weights = nn.ParameterList(torch.zeros(n_members, *s) for s in pairwise(sizes))
+        self.biases = nn.ParameterList(torch.zeros(n_members, 1, width) for width in sizes[1:])
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        """Return what is to be added to optical bands (B, 4, H, W), normalised network space."""
+        with torch.autocast(normalised.device.type, enabled=False):
+            height, width = normalised.shape[-2:]
+            detail = stacked_detail(normalised)
+            gains = self.gains(figures(smoothed(cell_moments(detail))))
+            gains = F.interpolate(
+                gains.movedim(-1, 1), scale_factor=float(CELL_PX), mode="bilinear"
+            )
+            gains = gains[..., :height, :width].reshape(detail.shape)
+            return (gains * detail).sum(dim=2)
+
+    def gains(self, figures: Tensor) -> Tensor:
+        """Turn figures (..., F) into gains (..., 16), as far as the members agree."""
+        of_members = self.gains_of_members(figures.flatten(0, -2))
+        agreed = of_members.mean(dim=0)
+        variance = of_members.var(dim=0, correction=0)
+        # A gain on which they differ by more than it is worth is mostly left out.
+        agreed = agreed * agreed.square() / (agreed.square() + variance + _LEAST_POWER)
+        return agreed.reshape(*figures.shape[:-1], N_GAINS)
+
+    def gains_of_members(self, figures: Tensor) -> Tensor:
+        """Turn figures (N, F), or (members, N, F), into gains (members, N, 16)."""
+        unusual = (figures - self.figure_mean) / self.figure_std
+        hidden = unusual.clamp(-_MOST_UNUSUAL, _MOST_UNUSUAL)
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = hidden @ weight + bias
+            if layer < last:
+                hidden = F.silu(hidden)
+        return hidden.clamp(_LEAST_GAIN, _MOST_GAIN)
+
+
+def stacked_detail(normalised: Tensor) -> Tensor:
+    """Bands of detail of (B, 4, H, W) as (B, 4, K, H, W), the finest first."""
+    return torch.stack(detail_bands(normalised), dim=2)
+
+
+def cell_moments(detail: Tensor) -> Tensor:
+    """Powers, magnitudes and products of neighbouring bands of detail, (B, 44, y, x) by cells."""
+    moments = [detail.square(), detail.abs(), detail[:, :, :-1] * detail[:, :, 1:]]
+    return cell_means(torch.cat([moment.flatten(1, 2) for moment in moments], dim=1))
+
+
+def cell_means(tiles: Tensor) -> Tensor:
+    """Means of (B, C, H, W) over cells; the last ones may be cut by the border."""
+    return F.avg_pool2d(tiles, CELL_PX, ceil_mode=True, count_include_pad=False)
+
+
+def smoothed(cells: Tensor) -> Tensor:
+    """Means of (B, C, y, x) over neighbouring cells, fewer of them at the border."""
+    rows, columns = (cell_smoothing(length, cells.device) for length in cells.shape[-2:])
+    return rows @ cells @ columns.mT
+
+
+def figures(moments: Tensor) -> Tensor:
+    """What tells blur, noise and sharpening apart, (B, y, x, 40), from moments (B, 44, y, x).
+
+    For each optical band: how much weaker each band of detail is than the next coarser one (3, in
+    logarithms), how alike the two are (3, correlation: blur leaves one picture in both, noise two),
+    and how sparse each is (4, logarithm of magnitude over root mean square: edges are, noise is
+    not).
+    """
+    n_plain = _N_OPTICAL * _N_DETAIL
+    shape, place = (len(moments), _N_OPTICAL, -1), moments.shape[2:]
+    power = moments[:, :n_plain].reshape(*shape, *place) + _LEAST_POWER
+    magnitude = moments[:, n_plain : 2 * n_plain].reshape(*shape, *place)
+    magnitude = magnitude.clamp_min(_LEAST_MAGNITUDE)
+    product = moments[:, 2 * n_plain :].reshape(*shape, *place)
+    level = power.log()
+    weaker = level[:, :, :-1] - level[:, :, 1:]
+    alike = product / (power[:, :, :-1] * power[:, :, 1:]).sqrt()
+    sparse = magnitude.log() - 0.5 * level
+    parts = [part.flatten(1, 2) for part in (weaker, alike, sparse)]
+    return torch.cat(parts, dim=1).movedim(1, -1)
