@@ -182,6 +182,7 @@ def test_the_tiles_here_are_those_that_their_script_makes(
         "reference_fourth.toml",
         "reference_fifth.toml",
         "reference_sixth.toml",
+        "reference_seventh.toml",
     ],
 )
 def test_the_training_configurations_can_work(name: str) -> None:
@@ -239,7 +240,7 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "training" / "sixth" / "last.safetensors").is_file()
+    assert (tmp_path / "training" / "seventh" / "last.safetensors").is_file()
     assert (tmp_path / "parts.txt").read_text().splitlines() == [
         "training/first None True",
         "training/second training/first/best.safetensors True",
@@ -250,6 +251,7 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "training/fifth training/fourth/average.safetensors True",
         "training/fifth training/fourth/average.safetensors True",
         "training/sixth training/fifth/average.safetensors True",
+        "training/seventh training/sixth/last.safetensors True",
     ]
     monkeypatch.chdir(tmp_path)
     averages = [line.split() for line in (tmp_path / "averages.txt").read_text().splitlines()]

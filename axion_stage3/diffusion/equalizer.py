@@ -27,9 +27,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
-    CELL_PX,
-    cell_smoothing,
+    cell_neighbourhoods,
     detail_bands,
+    from_cells,
 )
 
 N_MOMENTS: Final = 44
@@ -69,14 +69,11 @@ class DetailEqualizer(nn.Module):
     def forward(self, normalised: Tensor) -> Tensor:
         """Return what is to be added to optical bands (B, 4, H, W), normalised network space."""
         with torch.autocast(normalised.device.type, enabled=False):
-            height, width = normalised.shape[-2:]
             detail = stacked_detail(normalised)
-            gains = self.gains(figures(smoothed(cell_moments(detail))))
-            gains = F.interpolate(
-                gains.movedim(-1, 1), scale_factor=float(CELL_PX), mode="bilinear"
-            )
-            gains = gains[..., :height, :width].reshape(detail.shape)
-            return (gains * detail).sum(dim=2)
+            gains = self.gains(figures(local_moments(detail))).movedim(-1, 1)
+            rows, columns = (from_cells(px, gains.device) for px in normalised.shape[-2:])
+            gains = rows @ gains.contiguous() @ columns.mT
+            return (gains.reshape(detail.shape) * detail).sum(dim=2)
 
     def gains(self, figures: Tensor) -> Tensor:
         """Turn figures (..., F) into gains (..., 16), as far as the members agree."""
@@ -104,21 +101,18 @@ def stacked_detail(normalised: Tensor) -> Tensor:
     return torch.stack(detail_bands(normalised), dim=2)
 
 
-def cell_moments(detail: Tensor) -> Tensor:
-    """Powers, magnitudes and products of neighbouring bands of detail, (B, 44, y, x) by cells."""
-    moments = [detail.square(), detail.abs(), detail[:, :, :-1] * detail[:, :, 1:]]
-    return cell_means(torch.cat([moment.flatten(1, 2) for moment in moments], dim=1))
+def local_moments(detail: Tensor) -> Tensor:
+    """Mean squares, magnitudes and products of neighbouring bands of detail around each cell.
 
+    Args:
+        detail: (B, 4, K, H, W).
 
-def cell_means(tiles: Tensor) -> Tensor:
-    """Means of (B, C, H, W) over cells; the last ones may be cut by the border."""
-    return F.avg_pool2d(tiles, CELL_PX, ceil_mode=True, count_include_pad=False)
-
-
-def smoothed(cells: Tensor) -> Tensor:
-    """Means of (B, C, y, x) over neighbouring cells, fewer of them at the border."""
-    rows, columns = (cell_smoothing(length, cells.device) for length in cells.shape[-2:])
-    return rows @ cells @ columns.mT
+    Returns:
+        (B, 44, y, x), the means of some 80 px around.
+    """
+    rows, columns = (cell_neighbourhoods(px, detail.device) for px in detail.shape[-2:])
+    moments = detail.square(), detail.abs(), detail[:, :, :-1] * detail[:, :, 1:]
+    return torch.cat([(rows @ moment @ columns.mT).flatten(1, 2) for moment in moments], dim=1)
 
 
 def figures(moments: Tensor) -> Tensor:

@@ -21,10 +21,10 @@ NEIGHBOURHOOD_PX = 4.0
 BAND_SIGMAS_PX = (0.7, 1.5, 3.0, 5.0)
 """Blurs between which the bands of detail lie, from fine to field scale."""
 
-CELL_PX = 8
+CELL_PX = 16
 """Figures of detail are means over cells of so many pixels (see ``equalizer.py``)."""
 
-CELL_SIGMA = 4.0
+CELL_SIGMA = 2.0
 """Blur of these figures, in cells."""
 
 _RADIUS_IN_SIGMAS = 3.0
@@ -83,7 +83,10 @@ def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]
         for length in lengths
         for sigma_px in (SIGMA_PX, NEIGHBOURHOOD_PX, *BAND_SIGMAS_PX)
     ]
-    return blurs + [cell_smoothing(math.ceil(length / CELL_PX), device) for length in lengths]
+    cells = [
+        make(length, device) for length in lengths for make in (cell_neighbourhoods, from_cells)
+    ]
+    return blurs + cells
 
 
 def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
@@ -97,12 +100,18 @@ def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
     return _cached(_make_blur_matrix, length, sigma_px, device)
 
 
-def cell_smoothing(n_cells: int, device: torch.device) -> Tensor:
-    """(n_cells, n_cells) matrix of means over neighbouring cells; at the border there are fewer.
+def cell_neighbourhoods(length: int, device: torch.device) -> Tensor:
+    """(cells, length) matrix of means around each cell of ``CELL_PX``; not to be changed.
 
-    Unlike :func:`blur_matrix` it reflects nothing, so that there may be as few cells as one.
+    Each is the mean of neighbouring cells, weighted by a Gaussian of ``CELL_SIGMA``. Nothing is
+    reflected: at the border there are fewer cells, and the last one may be cut.
     """
-    return _cached(_make_cell_smoothing, n_cells, CELL_SIGMA, device)
+    return _cached(_make_cell_neighbourhoods, length, CELL_SIGMA, device)
+
+
+def from_cells(length: int, device: torch.device) -> Tensor:
+    """(length, cells) matrix that interpolates between the centres of cells; not to be changed."""
+    return _cached(_make_cell_interpolation, length, 0.0, device)
 
 
 def _cached(
@@ -121,12 +130,23 @@ def _cached(
     return matrix
 
 
-def _make_cell_smoothing(n_cells: int, sigma: float) -> Tensor:
-    places = torch.arange(n_cells, dtype=torch.float64)
+def _make_cell_neighbourhoods(length: int, sigma: float) -> Tensor:
+    cell = torch.arange(length) // CELL_PX
+    is_inside = (cell == torch.arange(int(cell[-1]) + 1)[:, None]).double()
+    means = is_inside / is_inside.sum(dim=1, keepdim=True)
+    places = torch.arange(len(means), dtype=torch.float64)
     distance = (places[:, None] - places).abs()
     weights = torch.exp(-0.5 * (distance / sigma).square())
     weights = weights * (distance <= _RADIUS_IN_SIGMAS * sigma)
-    return (weights / weights.sum(dim=1, keepdim=True)).float()
+    return (weights / weights.sum(dim=1, keepdim=True) @ means).float()
+
+
+def _make_cell_interpolation(length: int, _sigma: float) -> Tensor:
+    n_cells = math.ceil(length / CELL_PX)
+    place = (torch.arange(length, dtype=torch.float64) + 0.5) / CELL_PX - 0.5
+    place = place.clamp(0.0, n_cells - 1.0)
+    distance = (place[:, None] - torch.arange(n_cells)).abs()
+    return (1.0 - distance).clamp_min(0.0).float()
 
 
 def _make_blur_matrix(length: int, sigma_px: float) -> Tensor:

@@ -3,8 +3,8 @@
 A window's border is reflected where the tile goes on, so a prediction is wrong near it; how far in
 depends on the receptive field of the network. Neighbours therefore overlap, and the blend uses
 neither of them within a quarter of the overlap from its border: it passes from one to the other,
-smoothly, in the half between. Window starts are multiples of the network's stride, so that its
-grids in the window and in the whole tile coincide.
+smoothly, in the half between. Window starts are multiples of 16 px, so that the grids
+of the network in the window and in the whole tile coincide.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OVERLAP_PX: Final = 128
 """Overlap of neighbouring windows, in pixels."""
 
-_STRIDE_PX: Final = 8
+_STRIDE_PX: Final = 16
 
 
 class Span(NamedTuple):
@@ -39,10 +39,10 @@ def plan_spans(length: int, window_px: int) -> tuple[Span, ...]:
 
     Args:
         length: Height or width of the tile, in pixels.
-        window_px: Most pixels of a window, a multiple of 8 and at least twice the overlap.
+        window_px: Most pixels of a window, a multiple of 16 and at least twice the overlap.
 
     Returns:
-        Windows in order; neighbours overlap by ``OVERLAP_PX``, starts are multiples of 8.
+        Windows in order; neighbours overlap by ``OVERLAP_PX``, starts are multiples of 16.
     """
     if length <= window_px:
         return (Span(0, length),)

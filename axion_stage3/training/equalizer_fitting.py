@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from axion_stage3.diffusion.equalizer import (
     DetailEqualizer,
-    cell_means,
-    cell_moments,
     figures,
-    smoothed,
+    local_moments,
     stacked_detail,
 )
 from axion_stage3.diffusion.highpass import CELL_PX
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
 _CROP_PX: Final = 96
 _CROPS_AT_ONCE: Final = 16
-_EVERY_CELL: Final = 3
-"""Every third cell along each axis is looked at: neighbours tell nearly the same."""
+_EVERY_CELL: Final = 2
+"""Every second cell along each axis is looked at: neighbours tell nearly the same."""
 
 _SHARE_RIGHT, _SHARE_NEARLY_RIGHT = 0.12, 0.18
 _NEARLY_RIGHT: Final = (0.02, 0.12)
@@ -105,7 +104,7 @@ def fit_equalizer(
     a bad one gains.
 
     Args:
-        network: Its equalizer is replaced in place.
+        network: Its equalizer, if it has one, is changed in place.
         tiles: Training tiles.
         n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
             elsewhere.
@@ -114,7 +113,8 @@ def fit_equalizer(
         on_step: Called with the share done.
     """
     equalizer = network.equalizer
-    assert equalizer is not None
+    if equalizer is None:
+        return
     random = torch.Generator(device=tiles.device).manual_seed(seed + 2)
     n_batches = math.ceil(n_crops / _CROPS_AT_ONCE)
     gathered, groups = [], []
@@ -181,12 +181,13 @@ def _cells(normalised: Tensor, missing: Tensor) -> _Cells:
     n_detail = detail.shape[2]
     products = (detail[:, :, :, None] * detail[:, :, None]).flatten(1, 3)
     covariance = (detail * missing[:, :, None]).flatten(1, 2)
-    means = _some(cell_means(torch.cat([products, covariance, missing.square()], dim=1)))
+    quadratic = torch.cat([products, covariance, missing.square()], dim=1)
+    means = _some(avg_pool2d(quadratic, CELL_PX))
     products, covariance, error = torch.tensor_split(
         means, (4 * n_detail**2, 4 * n_detail * (n_detail + 1)), dim=-1
     )
     shape = means.shape[:2]
-    seen = figures(smoothed(cell_moments(detail))).movedim(-1, 1)
+    seen = figures(local_moments(detail)).movedim(-1, 1)
     return _Cells(
         figures=_some(seen),
         products=products.reshape(*shape, 4, n_detail, n_detail),
@@ -196,7 +197,7 @@ def _cells(normalised: Tensor, missing: Tensor) -> _Cells:
 
 
 def _some(cells: Tensor) -> Tensor:
-    """Every third cell of (B, C, y, x) along each axis, (B, cells, C)."""
+    """Every second cell of (B, C, y, x) along each axis, (B, cells, C)."""
     return cells[:, :, ::_EVERY_CELL, 1::_EVERY_CELL].flatten(2).transpose(1, 2)
 
 

@@ -138,7 +138,8 @@ class Trainer:
         self.device = material.device
         torch.manual_seed(config.seed)
         network = _network_to_train(config, material)
-        if config.equalizer_crops and not (output_dir / STATE_NAME).is_file():
+        is_begun = (output_dir / STATE_NAME).is_file()
+        if not is_begun and (config.start_from is None or config.trained_part == "equalizer"):
             fit_equalizer(
                 network,
                 material.tiles,
@@ -158,7 +159,7 @@ class Trainer:
         self.random = torch.Generator(device=self.device).manual_seed(config.seed)
         self.step = 0
         self.seconds = 0.0
-        self.validated_step = 0
+        self.validated_step = -1
         self.best: ValidationResult | None = None
         load_state(self, output_dir / STATE_NAME)
 
@@ -336,7 +337,7 @@ def _network_to_train(config: TrainingConfig, material: TrainingMaterial) -> Gro
         fit_constants(network, material, config)
     else:
         network = load_checkpoint(config.start_from).network.requires_grad_()
-        if config.equalizer_crops:
+        if config.trained_part == "equalizer":
             network.renew_equalizer()
     if network.equalizer is not None:
         network.equalizer.requires_grad_(requires_grad=False)  # it is fitted by itself

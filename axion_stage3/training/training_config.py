@@ -39,8 +39,8 @@ class TrainingConfig(BaseModel):
     equalizer_crops: int = Field(
         default=24_000,
         ge=0,
-        description="Crops that the equalizer is fitted on, anew, before the first step; 0 keeps "
-        "that of start_from.",
+        description="Crops that the equalizer of a new network is fitted on before the first step; "
+        "0 for none.",
     )
     variation: Literal["light", "all"] = Field(
         default="all",
@@ -50,10 +50,10 @@ class TrainingConfig(BaseModel):
     start_from: str | None = Field(
         default=None, description="Checkpoint whose weights training starts from."
     )
-    trained_part: Literal["all", "detail"] = Field(
+    trained_part: Literal["all", "detail", "equalizer"] = Field(
         default="all",
-        description="What is trained: all, or only what the sampler draws, at half the cost; the "
-        "mean stays that of start_from.",
+        description="What is trained: all, or only what the sampler draws, at half the cost (the "
+        "mean stays that of start_from), or the equalizer anew, without a step.",
     )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."

@@ -47,8 +47,8 @@ def train(
     Raises:
         InputError: The split file or a tile is missing or unfit; found before training starts.
         UsageError: ``output_dir`` lies in ``data_dir`` or holds a run with another configuration,
-            or a fault to be left out is not known, or the detail is to be trained without a
-            checkpoint to start from.
+            or a fault to be left out is not known, or a part is to be trained without a checkpoint
+            to start from, or the equalizer on no crops.
         CheckpointError: The checkpoint to start from is missing or unfit, or the state in
             ``output_dir`` is damaged.
         ResourceError: There is no such device.
@@ -65,10 +65,15 @@ def train(
             f"There is no fault {unknown[0]!r} that could be left out.",
             hint=f"left_out_faults may name: {', '.join(FAULTS)}.",
         )
-    if config.trained_part == "detail" and config.start_from is None:
+    if config.trained_part != "all" and config.start_from is None:
         raise UsageError(
-            "Only the detail is to be trained, but there is no mean to draw it on.",
+            f"Only the {config.trained_part} is to be trained, but of no checkpoint.",
             hint="Name a checkpoint with start_from, or leave trained_part out.",
+        )
+    if config.trained_part == "equalizer" and not config.equalizer_crops:
+        raise UsageError(
+            "Only the equalizer is to be trained, but on no crops.",
+            hint="Leave equalizer_crops out, or give a larger number.",
         )
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes

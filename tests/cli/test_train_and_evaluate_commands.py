@@ -356,7 +356,9 @@ def test_numbers_that_training_cannot_work_with_are_refused_at_once(
 def test_a_file_in_place_of_the_folder_of_pictures_is_named(
     tmp_path: Path, scenes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "quick.toml").write_text("generator_steps = 1\ncrop_px = 32\n")
+    (tmp_path / "quick.toml").write_text(
+        "generator_steps = 1\nequalizer_crops = 16\ncrop_px = 32\n"
+    )
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "validation").touch()
     arguments = [*scenes, "--max-steps", "1", "--output-dir", f"{tmp_path}/out"]
@@ -369,7 +371,9 @@ def test_training_a_checkpoint_and_using_it(
     tmp_path: Path, tiles: Path, scenes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "quick.toml"
-    config.write_text("generator_steps = 1\nvalidate_every = 2\ncrop_px = 32\n")
+    config.write_text(
+        "generator_steps = 1\nequalizer_crops = 16\nvalidate_every = 2\ncrop_px = 32\n"
+    )
     arguments = [*scenes, "--config", str(config), "--output-dir", str(tmp_path / "out")]
     arguments += ["--max-steps", "2", "--batch-size", "2"]
     assert run(["train", *arguments, "--json"]) == 0
@@ -384,7 +388,12 @@ def test_training_a_checkpoint_and_using_it(
         TrainingConfig, {}, config_file=tmp_path / "out" / "training_config.json"
     ).config
     assert effective == TrainingConfig(
-        generator_steps=1, validate_every=2, crop_px=32, max_steps=2, batch_size=2
+        generator_steps=1,
+        equalizer_crops=16,
+        validate_every=2,
+        crop_px=32,
+        max_steps=2,
+        batch_size=2,
     )
     used = ["--truth-dir", f"{tiles}/s2_truth", "--opt-v2-dir", str(tmp_path / "stage2")]
     used += ["--s1-dir", f"{tiles}/s1", "--checkpoint", document["best_checkpoint"]]

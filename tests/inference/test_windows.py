@@ -27,7 +27,7 @@ def test_windows_cover_the_length_and_overlap_on_the_network_grid(
     assert spans[0].start == 0
     assert spans[-1].stop == length
     assert all(span.stop - span.start <= max(window_px, 16) for span in spans)
-    assert all(span.start % 8 == 0 for span in spans)
+    assert all(span.start % 16 == 0 for span in spans)
     for before, after in itertools.pairwise(spans):
         assert before.stop - after.start == OVERLAP_PX
         assert after.stop > before.stop

@@ -51,5 +51,6 @@ def config() -> TrainingConfig:
         warmup_steps=1,
         validate_every=3,
         generator_steps=1,
+        equalizer_crops=16,
         generator_batch_size=2,
     )

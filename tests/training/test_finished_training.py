@@ -27,7 +27,10 @@ def test_it_says_so_and_changes_nothing(
     shared_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out = tmp_path / "quick.toml", tmp_path / "out"
-    config.write_text("generator_steps = 1\nvalidate_every = 2\ncrop_px = 32\nbatch_size = 2\n")
+    config.write_text(
+        "generator_steps = 1\nequalizer_crops = 16\nvalidate_every = 2\n"
+        "crop_px = 32\nbatch_size = 2\n"
+    )
     scenes = ["--data-dir", f"{shared_data_dir}", "--split-file", f"{shared_data_dir}/split.csv"]
     command = ["train", *scenes, "--config", str(config), "--output-dir", str(out)]
     assert run([*command, "--max-steps", "1"]) == 0

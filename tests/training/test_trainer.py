@@ -174,12 +174,67 @@ def test_the_detail_is_trained_alone(
     assert best == last
 
 
+def test_the_equalizer_is_fitted_once_before_the_first_step(
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    fitted = equalizer_weights(load_checkpoint(finished.result.last_path).network)
+    assert all(weight.abs().max() > 0 for weight in fitted)
+    again = start(config.model_copy(update={"max_steps": 1}), "again")
+    for weight, other in zip(equalizer_weights(again.network), fitted, strict=True):
+        assert torch.equal(weight, other)  # the steps have not changed it, and a seed decides
+
+
+def test_the_equalizer_is_fitted_alone(
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    first = finished.result.last_path
+    given = load_checkpoint(first).network.state_dict()
+    changes = {"start_from": str(first), "trained_part": "equalizer", "seed": 5}
+    result = start(config.model_copy(update=changes), "second").run(Interruption())
+    assert (result.steps, result.exit_code) == (0, 0)
+    for path in (result.best_path, result.last_path):
+        fitted = load_checkpoint(path).network.state_dict()
+        changed = {name for name in fitted if not torch.equal(fitted[name], given[name])}
+        assert changed == {name for name in fitted if name.startswith("equalizer.")}
+
+
+def test_a_network_may_have_no_equalizer(
+    start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    without = start(config.model_copy(update={"equalizer_crops": 0}), "without").run(Interruption())
+    checkpoint = load_checkpoint(without.last_path)
+    assert checkpoint.network.equalizer is None
+    changes = {"start_from": str(without.last_path), "trained_part": "equalizer"}
+    added = start(config.model_copy(update=changes), "added").run(Interruption())
+    assert load_checkpoint(added.last_path).network.equalizer is not None
+
+
+def equalizer_weights(network: GroundingNetwork) -> list[torch.Tensor]:
+    assert network.equalizer is not None
+    return list(network.equalizer.parameters())
+
+
+def test_the_equalizer_alone_needs_crops(
+    finished: Finished, data_dir: Path, tmp_path: Path, config: TrainingConfig
+) -> None:
+    changes = {
+        "start_from": str(finished.result.last_path),
+        "trained_part": "equalizer",
+        "equalizer_crops": 0,
+    }
+    folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
+    with pytest.raises(UsageError, match="on no crops"):
+        train(
+            config.model_copy(update=changes), **folders, output_dir=tmp_path / "out", device="cpu"
+        )
+
+
 def test_the_detail_alone_needs_a_mean(
     data_dir: Path, tmp_path: Path, config: TrainingConfig
 ) -> None:
     config = config.model_copy(update={"trained_part": "detail"})
     folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
-    with pytest.raises(UsageError, match="no mean") as caught:
+    with pytest.raises(UsageError, match="detail is to be trained, but of no") as caught:
         train(config, **folders, output_dir=tmp_path / "out", device="cpu")
     assert "start_from" in caught.value.hint
 

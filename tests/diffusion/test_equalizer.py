@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.diffusion.equalizer import (
+    N_FIGURES,
+    DetailEqualizer,
+    figures,
+    local_moments,
+    stacked_detail,
+)
+from axion_stage3.diffusion.highpass import CELL_PX, cell_neighbourhoods, from_cells
+from axion_stage3.diffusion.network import GroundingNetwork, from_network_space, to_network_space
+from axion_stage3.training.random_fields import gaussian_blur, gaussian_highpass
+
+TRUTH = Path(__file__).parents[2] / "examples" / "tiles" / "truth"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network() -> GroundingNetwork:
+    return load_checkpoint().network
+
+
+@pytest.fixture(scope="module")
+def truths() -> list[torch.Tensor]:
+    """The true example tiles, (1, 4, H, W), reflectance."""
+    tiles = []
+    for path in sorted(TRUTH.glob("*.npz")):
+        with np.load(path) as stored:
+            bands = [stored[key] for key in ("s2_b2", "s2_b3", "s2_b4", "s2_b8")]
+        tiles.append(torch.from_numpy(np.stack(bands)[None]).float())
+    return tiles
+
+
+def psnr(estimate: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(-10 * torch.log10((estimate - truth).square().mean().clamp_min(1e-10)))
+
+
+def blurred(x: torch.Tensor) -> torch.Tensor:
+    return gaussian_blur(x, torch.tensor([1.0]))
+
+
+def noisy(x: torch.Tensor) -> torch.Tensor:
+    random = torch.Generator().manual_seed(3)
+    return x + 0.02 * torch.randn(x.shape, generator=random)
+
+
+def sharpened(x: torch.Tensor) -> torch.Tensor:
+    return x + 2.0 * gaussian_highpass(x, torch.tensor([1.5]))
+
+
+@pytest.mark.parametrize(("spoil", "gain_db"), [(blurred, 2.0), (noisy, 2.0), (sharpened, 0.3)])
+@torch.no_grad()
+def test_the_bundled_one_mends_detail_that_is_too_weak_or_too_strong(
+    network: GroundingNetwork, truths: list[torch.Tensor], spoil: object, gain_db: float
+) -> None:
+    gains = []
+    for truth in truths:
+        opt_v2 = from_network_space(spoil(to_network_space(truth)))  # type: ignore[operator]
+        equalized = from_network_space(network.equalize(opt_v2))
+        gains.append(psnr(equalized, truth) - psnr(opt_v2, truth))
+    assert np.mean(gains) > gain_db
+    assert min(gains) > -0.5
+
+
+@torch.no_grad()
+def test_the_bundled_one_leaves_true_detail_alone(
+    network: GroundingNetwork, truths: list[torch.Tensor]
+) -> None:
+    kept = [psnr(from_network_space(network.equalize(truth)), truth) for truth in truths]
+    assert min(kept) > 50.0
+
+
+@torch.no_grad()
+def test_without_training_nothing_is_changed() -> None:
+    tile = torch.randn(1, 4, 40, 56)
+    assert torch.equal(DetailEqualizer(3)(tile), torch.zeros_like(tile))
+
+
+@torch.no_grad()
+def test_a_gain_is_taken_as_far_as_the_members_agree() -> None:
+    equalizer = DetailEqualizer(2)
+    any_figures = torch.randn(7, N_FIGURES)
+    equalizer.biases[-1].fill_(0.5)
+    torch.testing.assert_close(equalizer.gains(any_figures), torch.full((7, 16), 0.5))
+    equalizer.biases[-1][0] = -0.5
+    assert equalizer.gains(any_figures).abs().max() < 1e-6
+    equalizer.biases[-1][0] = 0.0
+    one_of_two = equalizer.gains(any_figures)
+    assert 0.05 < float(one_of_two.min()) <= float(one_of_two.max()) < 0.25
+
+
+@torch.no_grad()
+def test_a_constant_gain_weighs_the_bands_of_detail() -> None:
+    equalizer = DetailEqualizer(2)
+    equalizer.biases[-1][..., :] = torch.arange(16) / 16 - 0.5
+    tile = torch.randn(2, 4, 33, 47)
+    expected = (equalizer.biases[-1][0].reshape(4, 4, 1, 1) * stacked_detail(tile)).sum(dim=2)
+    torch.testing.assert_close(equalizer(tile), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_figures_know_neither_contrast_nor_orientation() -> None:
+    tile = 2.0 * torch.randn(1, 4, 64, 96)
+    found = figures(local_moments(stacked_detail(tile)))
+    assert found.shape == (1, 4, 6, N_FIGURES)
+    for same in (
+        figures(local_moments(stacked_detail(3.0 * tile))),
+        figures(local_moments(stacked_detail(tile.flip(-1)))).flip(2),
+        figures(local_moments(stacked_detail(tile.mT))).transpose(1, 2),
+    ):
+        torch.testing.assert_close(same, found, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_tile_does_not_depend_on_its_batch(
+    network: GroundingNetwork, truths: list[torch.Tensor]
+) -> None:
+    tiles = torch.cat([blurred(to_network_space(truth))[..., :96, :96] for truth in truths[:5]])
+    tiles = from_network_space(tiles)
+    together = network.equalize(tiles)
+    alone = torch.cat([network.equalize(tile[None]) for tile in tiles])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 120, 250])
+def test_cells_average_and_interpolate(length: int) -> None:
+    means, back = cell_neighbourhoods(length, CPU), from_cells(length, CPU)
+    n_cells = -(-length // CELL_PX)
+    assert means.shape == (n_cells, length)
+    assert back.shape == (length, n_cells)
+    for matrix in (means, back):
+        assert float(matrix.min()) >= 0
+        torch.testing.assert_close(matrix.sum(dim=1), torch.ones(len(matrix)))
+    # A ramp between the centres of the outermost cells is interpolated exactly.
+    centres = (torch.arange(n_cells) + 0.5) * CELL_PX
+    pixels = torch.arange(length) + 0.5
+    expected = pixels.clamp(float(centres[0]), float(centres[-1]))
+    torch.testing.assert_close(back @ centres, expected)
