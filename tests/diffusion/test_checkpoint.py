@@ -6,6 +6,7 @@ import json
 import math
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_no_such_file(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+def test_a_checkpoint_from_before_there_was_an_equalizer_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "old.pt"
+    without = replace(SMALL, equalizer_members=0)
+    save_checkpoint(path, GroundingNetwork(without), epoch=1, config=CONFIG)
+    entries = torch.load(path, weights_only=True)
+    del entries["config"]["network"]["equalizer_members"]
+    assert load_checkpoint(written(tmp_path, entries)).network.equalizer is None
+
+
 def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
     entries = document(tmp_path)
     state = entries["model_state_dict"]
@@ -126,6 +136,14 @@ def test_a_file_of_more_than_512_mib_is_refused_unread(tmp_path: Path, suffix: s
         (lambda e: e["config"]["network"].update(blocks=[1, 1, 0, 1, 1]), "size 'blocks'"),
         (lambda e: e["config"]["network"].update(blocks=[1, 1, 65, 1, 1]), "size 'blocks'"),
         (lambda e: e["config"]["network"].update(denoiser_blocks=0), "size 'denoiser_blocks'"),
+        (
+            lambda e: e["config"]["network"].update(equalizer_members=-1),
+            "size 'equalizer_members'",
+        ),
+        (
+            lambda e: e["config"]["network"].update(equalizer_members=10**6),
+            "size 'equalizer_members'",
+        ),
         (lambda e: e["config"].update(units=torch.zeros(2)), "other things than plain values"),
         (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),

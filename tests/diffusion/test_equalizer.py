@@ -129,6 +129,19 @@ def test_a_tile_does_not_depend_on_its_batch(
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_far_from_its_border_a_window_gives_nearly_what_the_whole_tile_gives(
+    network: GroundingNetwork, truths: list[torch.Tensor]
+) -> None:
+    """Nearly: the neighbourhood of a place is wider than what windows leave out at their border."""
+    mosaic = torch.cat([truth[..., :120, :120] for truth in truths[:4]], dim=-1)
+    mosaic = from_network_space(blurred(to_network_space(torch.cat([mosaic, mosaic.flip(-1)], -2))))
+    whole, window = network.equalize(mosaic), network.equalize(mosaic[..., 128:])
+    changed = (whole - to_network_space(mosaic))[..., 128 + 32 :]
+    off = (window[..., 32:] - whole[..., 128 + 32 :]).square().mean().sqrt()
+    assert changed.square().mean().sqrt() > 20 * off
+
+
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 120, 250])
 def test_cells_average_and_interpolate(length: int) -> None:
     means, back = cell_neighbourhoods(length, CPU), from_cells(length, CPU)

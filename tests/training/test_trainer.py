@@ -257,7 +257,8 @@ def test_training_changes_the_network_and_moves_the_average(
     average = finished.trainer.average.module
     assert isinstance(average, GroundingNetwork)
     before, after = finished.before, average.state_dict()
-    weights = {name for name, _ in average.named_parameters()}
+    trainable = finished.trainer.network.named_parameters()
+    weights = {name for name, weight in trainable if weight.requires_grad}
     assert {name for name in after if not torch.equal(before[name], after[name])} == weights
     trained = finished.trainer.network.state_dict()
     assert not any(torch.equal(trained[name], after[name]) for name in weights)
@@ -269,7 +270,7 @@ def test_the_light_variation_trains_and_is_another(
     trainer = start(config.model_copy(update={"variation": "light"}), "light")
     assert trainer.run(Interruption()).steps == config.max_steps
     after, other = trainer.network.state_dict(), finished.trainer.network.state_dict()
-    weights = {name for name, _ in trainer.network.named_parameters()}
+    weights = {name for name, w in trainer.network.named_parameters() if w.requires_grad}
     assert not any(torch.equal(after[name], finished.before[name]) for name in weights)
     assert not any(torch.equal(after[name], other[name]) for name in weights)
 
