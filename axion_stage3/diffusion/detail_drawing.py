@@ -12,17 +12,17 @@ from axion_stage3.diffusion.highpass import local_strength
 FINEST_PX: Final = 0.7
 """Detail finer than this blur tells a blurred tile from a sharp one."""
 
-_LEAST_VISIBLE: Final = 0.55
-_MISSING_EXPONENT: Final = 1.15
+_LEAST_VISIBLE: Final = 0.75
+_MISSING_EXPONENT: Final = 1.25
 
-_SHARP_SHARE: Final = 0.26
+_SHARP_SHARE: Final = 0.28
 _BLURRED_SHARE: Final = 0.20
 """Share of the finest detail in the strength of all. True tiles have 0.34 to 0.61, means that have
 taken wrong detail away 0.25 and more, blurred tiles mostly 0.16 to 0.23."""
 
 _MOST_GAIN: Final = 3.0
 _MORE_OF_THE_FINEST: Final = 2.0
-_MORE_DRAWN_ON_BLUR: Final = 0.15
+_MORE_DRAWN_ON_BLUR: Final = 0.34
 
 
 def detail_to_add(

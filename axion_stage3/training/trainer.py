@@ -137,7 +137,7 @@ class Trainer:
         self.output_dir = output_dir
         self.device = material.device
         torch.manual_seed(config.seed)
-        network = _network_to_train(config, material)
+        network, self._first_epoch = _network_to_train(config, material)
         is_begun = (output_dir / STATE_NAME).is_file()
         if not is_begun and (config.start_from is None or config.trained_part == "equalizer"):
             fit_equalizer(
@@ -287,7 +287,8 @@ class Trainer:
         save_checkpoint(
             self.output_dir / f"{name}.safetensors",
             self._averaged_network(),
-            epoch=self.step * self.config.batch_size // len(self.material.tiles.names),
+            epoch=self._first_epoch
+            + self.step * self.config.batch_size // len(self.material.tiles.names),
             config=self._document(),
         )
 
@@ -329,18 +330,23 @@ class Trainer:
         )
 
 
-def _network_to_train(config: TrainingConfig, material: TrainingMaterial) -> GroundingNetwork:
-    """A new network with measured constants, or that of a checkpoint."""
+def _network_to_train(
+    config: TrainingConfig, material: TrainingMaterial
+) -> tuple[GroundingNetwork, int]:
+    """A new network with measured constants, or that of a checkpoint; and the epochs it has had."""
+    epoch = 0
     if config.start_from is None:
         members = NetworkConfig.equalizer_members if config.equalizer_crops else 0
         network = GroundingNetwork(NetworkConfig(equalizer_members=members))
         fit_constants(network, material, config)
     else:
-        network = load_checkpoint(config.start_from).network.requires_grad_()
+        given = load_checkpoint(config.start_from)
+        network = given.network.requires_grad_()
         if config.trained_part == "equalizer":
+            epoch = given.epoch
             network.renew_equalizer()
     if network.equalizer is not None:
         network.equalizer.requires_grad_(requires_grad=False)  # it is fitted by itself
     if config.trained_part == "detail":
         network.freeze_mean()
-    return network.to(material.device)
+    return network.to(material.device), epoch
