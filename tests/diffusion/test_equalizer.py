@@ -134,7 +134,7 @@ def test_far_from_its_border_a_window_gives_nearly_what_the_whole_tile_gives(
     network: GroundingNetwork, truths: list[torch.Tensor]
 ) -> None:
     """Nearly: the neighbourhood of a place is wider than what windows leave out at their border."""
-    mosaic = torch.cat([truth[..., :120, :120] for truth in truths[:4]], dim=-1)
+    mosaic = torch.cat([truth[..., :96, :96] for truth in truths[:5]], dim=-1)
     mosaic = from_network_space(blurred(to_network_space(torch.cat([mosaic, mosaic.flip(-1)], -2))))
     whole, window = network.equalize(mosaic), network.equalize(mosaic[..., 128:])
     changed = (whole - to_network_space(mosaic))[..., 128 + 32 :]

@@ -133,7 +133,7 @@ def test_bfloat16_is_within_two_hundredths_of_a_standard_deviation(
     )
     errors = (rounded - expected).abs().flatten(1) / expected.std(dim=(1, 2, 3))[:, None]
     assert bool((errors.amax(dim=1) > 1e-5).all())
-    assert float(errors.max()) <= (2e-2 if timesteps == 1 else 3e-2)
+    assert float(errors.max()) <= (2e-2 if timesteps == 1 else 3.5e-2)
     assert float((errors > 2e-2).float().mean(dim=1).max()) <= 1e-4
 
 
