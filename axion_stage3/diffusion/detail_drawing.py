@@ -18,7 +18,7 @@ _MISSING_EXPONENT: Final = 1.25
 _SHARP_SHARE: Final = 0.28
 _BLURRED_SHARE: Final = 0.20
 """Share of the finest detail in the strength of all. True tiles have 0.34 to 0.61, means that have
-taken wrong detail away 0.25 and more, blurred tiles mostly 0.16 to 0.23."""
+taken wrong detail away mostly 0.25 and more, blurred tiles mostly 0.16 to 0.23."""
 
 _MOST_GAIN: Final = 3.0
 _MORE_OF_THE_FINEST: Final = 2.0

@@ -19,7 +19,7 @@ is left alone.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,9 @@ from axion_stage3.diffusion.highpass import (
     from_cells,
 )
 
-N_MOMENTS: Final = 44
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 N_FIGURES: Final = 40
 N_GAINS: Final = 16
 """For each optical band, one for each of its bands of detail."""
@@ -69,11 +71,14 @@ class DetailEqualizer(nn.Module):
     def forward(self, normalised: Tensor) -> Tensor:
         """Return what is to be added to optical bands (B, 4, H, W), normalised network space."""
         with torch.autocast(normalised.device.type, enabled=False):
-            detail = stacked_detail(normalised)
-            gains = self.gains(figures(local_moments(detail))).movedim(-1, 1)
+            detail = detail_bands(normalised)
+            gains = self.gains(figures(local_moments(detail))).movedim(-1, 1).contiguous()
             rows, columns = (from_cells(px, gains.device) for px in normalised.shape[-2:])
-            gains = rows @ gains.contiguous() @ columns.mT
-            return (gains.reshape(detail.shape) * detail).sum(dim=2)
+            added = torch.zeros_like(normalised)
+            for number, band in enumerate(detail):
+                gain = rows @ gains[:, number::_N_DETAIL] @ columns.mT
+                added.addcmul_(gain, band)
+            return added
 
     def gains(self, figures: Tensor) -> Tensor:
         """Turn figures (..., F) into gains (..., 16), as far as the members agree."""
@@ -96,39 +101,36 @@ class DetailEqualizer(nn.Module):
         return hidden.clamp(_LEAST_GAIN, _MOST_GAIN)
 
 
-def stacked_detail(normalised: Tensor) -> Tensor:
-    """Bands of detail of (B, 4, H, W) as (B, 4, K, H, W), the finest first."""
-    return torch.stack(detail_bands(normalised), dim=2)
-
-
-def local_moments(detail: Tensor) -> Tensor:
+def local_moments(detail: Sequence[Tensor]) -> Tensor:
     """Mean squares, magnitudes and products of neighbouring bands of detail around each cell.
 
     Args:
-        detail: (B, 4, K, H, W).
+        detail: The bands of detail, the finest first, (B, 4, H, W) each.
 
     Returns:
-        (B, 44, y, x), the means of some 80 px around.
+        (B, 4, 11, y, x): 4 squares, 4 magnitudes and 3 products, means of some 80 px around.
     """
-    rows, columns = (cell_neighbourhoods(px, detail.device) for px in detail.shape[-2:])
-    moments = detail.square(), detail.abs(), detail[:, :, :-1] * detail[:, :, 1:]
-    return torch.cat([(rows @ moment @ columns.mT).flatten(1, 2) for moment in moments], dim=1)
+    rows, columns = (cell_neighbourhoods(px, detail[0].device) for px in detail[0].shape[-2:])
+    # One after the other: what is in the cache is still there.
+    means = [
+        *(rows @ band.square() @ columns.mT for band in detail),
+        *(rows @ band.abs() @ columns.mT for band in detail),
+        *(rows @ (finer * coarser) @ columns.mT for finer, coarser in pairwise(detail)),
+    ]
+    return torch.stack(means, dim=2)
 
 
 def figures(moments: Tensor) -> Tensor:
-    """What tells blur, noise and sharpening apart, (B, y, x, 40), from moments (B, 44, y, x).
+    """What tells blur, noise and sharpening apart, (B, y, x, 40), from :func:`local_moments`.
 
     For each optical band: how much weaker each band of detail is than the next coarser one (3, in
     logarithms), how alike the two are (3, correlation: blur leaves one picture in both, noise two),
     and how sparse each is (4, logarithm of magnitude over root mean square: edges are, noise is
     not).
     """
-    n_plain = _N_OPTICAL * _N_DETAIL
-    shape, place = (len(moments), _N_OPTICAL, -1), moments.shape[2:]
-    power = moments[:, :n_plain].reshape(*shape, *place) + _LEAST_POWER
-    magnitude = moments[:, n_plain : 2 * n_plain].reshape(*shape, *place)
-    magnitude = magnitude.clamp_min(_LEAST_MAGNITUDE)
-    product = moments[:, 2 * n_plain :].reshape(*shape, *place)
+    power = moments[:, :, :_N_DETAIL] + _LEAST_POWER
+    magnitude = moments[:, :, _N_DETAIL : 2 * _N_DETAIL].clamp_min(_LEAST_MAGNITUDE)
+    product = moments[:, :, 2 * _N_DETAIL :]
     level = power.log()
     weaker = level[:, :, :-1] - level[:, :, 1:]
     alike = product / (power[:, :, :-1] * power[:, :, 1:]).sqrt()

@@ -17,9 +17,8 @@ from axion_stage3.diffusion.equalizer import (
     DetailEqualizer,
     figures,
     local_moments,
-    stacked_detail,
 )
-from axion_stage3.diffusion.highpass import CELL_PX
+from axion_stage3.diffusion.highpass import CELL_PX, detail_bands
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
 from axion_stage3.training.augmentation import in_other_light
 from axion_stage3.training.random_fields import uniform
@@ -177,8 +176,8 @@ def _spoil(scene: SurrogateScene, left_out: frozenset[str], random: torch.Genera
 
 def _cells(normalised: Tensor, missing: Tensor) -> _Cells:
     """Measure crops (B, 4, H, W) and what they miss."""
-    detail = stacked_detail(normalised)
-    n_detail = detail.shape[2]
+    bands = detail_bands(normalised)
+    detail, n_detail = torch.stack(bands, dim=2), len(bands)
     products = (detail[:, :, :, None] * detail[:, :, None]).flatten(1, 3)
     covariance = (detail * missing[:, :, None]).flatten(1, 2)
     quadratic = torch.cat([products, covariance, missing.square()], dim=1)
@@ -187,7 +186,7 @@ def _cells(normalised: Tensor, missing: Tensor) -> _Cells:
         means, (4 * n_detail**2, 4 * n_detail * (n_detail + 1)), dim=-1
     )
     shape = means.shape[:2]
-    seen = figures(local_moments(detail)).movedim(-1, 1)
+    seen = figures(local_moments(bands)).movedim(-1, 1)
     return _Cells(
         figures=_some(seen),
         products=products.reshape(*shape, 4, n_detail, n_detail),

@@ -12,9 +12,13 @@ from axion_stage3.diffusion.equalizer import (
     DetailEqualizer,
     figures,
     local_moments,
-    stacked_detail,
 )
-from axion_stage3.diffusion.highpass import CELL_PX, cell_neighbourhoods, from_cells
+from axion_stage3.diffusion.highpass import (
+    CELL_PX,
+    cell_neighbourhoods,
+    detail_bands,
+    from_cells,
+)
 from axion_stage3.diffusion.network import GroundingNetwork, from_network_space, to_network_space
 from axion_stage3.training.random_fields import gaussian_blur, gaussian_highpass
 
@@ -101,19 +105,20 @@ def test_a_constant_gain_weighs_the_bands_of_detail() -> None:
     equalizer = DetailEqualizer(2)
     equalizer.biases[-1][..., :] = torch.arange(16) / 16 - 0.5
     tile = torch.randn(2, 4, 33, 47)
-    expected = (equalizer.biases[-1][0].reshape(4, 4, 1, 1) * stacked_detail(tile)).sum(dim=2)
+    gains = equalizer.biases[-1][0].reshape(4, 4, 1, 1)
+    expected = (gains * torch.stack(detail_bands(tile), dim=2)).sum(dim=2)
     torch.testing.assert_close(equalizer(tile), expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_figures_know_neither_contrast_nor_orientation() -> None:
     tile = 2.0 * torch.randn(1, 4, 64, 96)
-    found = figures(local_moments(stacked_detail(tile)))
+    found = figures(local_moments(detail_bands(tile)))
     assert found.shape == (1, 4, 6, N_FIGURES)
     for same in (
-        figures(local_moments(stacked_detail(3.0 * tile))),
-        figures(local_moments(stacked_detail(tile.flip(-1)))).flip(2),
-        figures(local_moments(stacked_detail(tile.mT))).transpose(1, 2),
+        figures(local_moments(detail_bands(3.0 * tile))),
+        figures(local_moments(detail_bands(tile.flip(-1)))).flip(2),
+        figures(local_moments(detail_bands(tile.mT))).transpose(1, 2),
     ):
         torch.testing.assert_close(same, found, rtol=1e-3, atol=1e-3)
 

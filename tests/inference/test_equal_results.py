@@ -134,7 +134,7 @@ def test_bfloat16_is_within_two_hundredths_of_a_standard_deviation(
     errors = (rounded - expected).abs().flatten(1) / expected.std(dim=(1, 2, 3))[:, None]
     assert bool((errors.amax(dim=1) > 1e-5).all())
     assert float(errors.max()) <= (2e-2 if timesteps == 1 else 3.5e-2)
-    assert float((errors > 2e-2).float().mean(dim=1).max()) <= 1e-4
+    assert float((errors > 2e-2).float().mean(dim=1).max()) <= 4e-4
 
 
 def no_step_noise(step: int) -> Tensor:
