@@ -12,8 +12,8 @@ It is a classical restoration filter (a Wiener filter where there is noise, MTF 
 there is blur) whose gains are looked up from measured figures by a small network.
 
 Several such networks, each fitted on other scenes, must agree: gains are taken as far as they do
-(deep ensembles, Lakshminarayanan et al. 2017). What looks unlike all scenes that it was fitted on
-is left alone.
+(deep ensembles, Lakshminarayanan et al. 2017). What looks unlike all scenes that they were fitted
+on is mostly left alone.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class DetailEqualizer(nn.Module):
             return added
 
     def gains(self, figures: Tensor) -> Tensor:
-        """Turn figures (..., F) into gains (..., 16), as far as the members agree."""
+        """Turn figures (..., 40) into gains (..., 16), as far as the members agree."""
         of_members = self.gains_of_members(figures.flatten(0, -2))
         agreed = of_members.mean(dim=0)
         variance = of_members.var(dim=0, correction=0)
@@ -90,7 +90,7 @@ class DetailEqualizer(nn.Module):
         return agreed.reshape(*figures.shape[:-1], N_GAINS)
 
     def gains_of_members(self, figures: Tensor) -> Tensor:
-        """Turn figures (N, F), or (members, N, F), into gains (members, N, 16)."""
+        """Turn figures (N, 40), or (members, N, 40), into gains (members, N, 16)."""
         unusual = (figures - self.figure_mean) / self.figure_std
         hidden = unusual.clamp(-_MOST_UNUSUAL, _MOST_UNUSUAL)
         last = len(self.weights) - 1
