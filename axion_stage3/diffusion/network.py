@@ -24,8 +24,8 @@ How much of a residual is drawn, and where the mean's own detail is amplified in
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
-Every operation is local: the result at a pixel does not depend on the size of the tile around it,
-so that windows are seamless.
+Every operation is local: the result at a pixel does not depend on the size of the tile around it
+(what the equalizer measures fades with distance), so that windows are seamless.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Predictor:
             seed: Seed of the run.
             samples: Number of draws; ``opt_final`` is the first of them, whatever their number.
             window_px: Tiles with a longer side are grounded in windows of this size, a multiple
-                of 8 and at least 256.
+                of 16 and at least 256.
             is_measured: Whether the figures of the tiles are wanted.
             is_scored: Whether the measures of the grounding score are among them; they are left out
                 of tiles that are too small for it.
