@@ -207,18 +207,20 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
         is_fit = isinstance(values, list | tuple) and len(values) == length
         if not is_fit or not all(type(v) is int and 1 <= v <= most for v in values):
             raise _refuse(path, f"network size {key!r} is {values!r}")
-    for key, most in {"denoiser_width": _MAX_WIDTH, "denoiser_blocks": _MAX_BLOCKS}.items():
-        if type(document[key]) is not int or not 1 <= document[key] <= most:
+    ranges = {
+        "denoiser_width": (1, _MAX_WIDTH),
+        "denoiser_blocks": (1, _MAX_BLOCKS),
+        "equalizer_members": (0, _MAX_MEMBERS),
+    }
+    for key, (least, most) in ranges.items():
+        if type(document[key]) is not int or not least <= document[key] <= most:
             raise _refuse(path, f"network size {key!r} is {document[key]!r}")
-    members = document["equalizer_members"]
-    if type(members) is not int or not 0 <= members <= _MAX_MEMBERS:
-        raise _refuse(path, f"network size 'equalizer_members' is {members!r}")
     return NetworkConfig(
         widths=tuple(document["widths"]),
         blocks=tuple(document["blocks"]),
         denoiser_width=document["denoiser_width"],
         denoiser_blocks=document["denoiser_blocks"],
-        equalizer_members=members,
+        equalizer_members=document["equalizer_members"],
     )
 
 

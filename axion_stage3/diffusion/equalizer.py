@@ -35,13 +35,13 @@ from axion_stage3.diffusion.highpass import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-N_FIGURES: Final = 40
-N_GAINS: Final = 16
-"""For each optical band, one for each of its bands of detail."""
-
-HIDDEN_WIDTH: Final = 32
 _N_OPTICAL: Final = 4
 _N_DETAIL: Final = len(BAND_SIGMAS_PX)
+N_FIGURES: Final = _N_OPTICAL * (3 * _N_DETAIL - 2)
+"""See :func:`figures`."""
+
+_N_GAINS: Final = _N_OPTICAL * _N_DETAIL
+_HIDDEN_WIDTH: Final = 32
 _LEAST_POWER: Final = 1e-6
 _LEAST_MAGNITUDE: Final = 1e-4
 _MOST_UNUSUAL: Final = 4.0
@@ -64,7 +64,7 @@ class DetailEqualizer(nn.Module):
         super().__init__()
         self.register_buffer("figure_mean", torch.zeros(N_FIGURES))
         self.register_buffer("figure_std", torch.ones(N_FIGURES))
-        sizes = (N_FIGURES, HIDDEN_WIDTH, HIDDEN_WIDTH, N_GAINS)
+        sizes = (N_FIGURES, _HIDDEN_WIDTH, _HIDDEN_WIDTH, _N_GAINS)
         self.weights = nn.ParameterList(torch.zeros(n_members, *s) for s in pairwise(sizes))
         self.biases = nn.ParameterList(torch.zeros(n_members, 1, width) for width in sizes[1:])
 
@@ -81,13 +81,16 @@ class DetailEqualizer(nn.Module):
             return added
 
     def gains(self, figures: Tensor) -> Tensor:
-        """Turn figures (..., 40) into gains (..., 16), as far as the members agree."""
+        """Turn figures (..., 40) into gains (..., 16), as far as the members agree.
+
+        There is one for each optical band and each of its bands of detail.
+        """
         of_members = self.gains_of_members(figures.flatten(0, -2))
         agreed = of_members.mean(dim=0)
         variance = of_members.var(dim=0, correction=0)
         # A gain on which they differ by more than it is worth is mostly left out.
         agreed = agreed * agreed.square() / (agreed.square() + variance + _LEAST_POWER)
-        return agreed.reshape(*figures.shape[:-1], N_GAINS)
+        return agreed.reshape(*figures.shape[:-1], _N_GAINS)
 
     def gains_of_members(self, figures: Tensor) -> Tensor:
         """Turn figures (N, 40), or (members, N, 40), into gains (members, N, 16)."""

@@ -29,7 +29,7 @@ CELL_SIGMA = 2.0
 
 _RADIUS_IN_SIGMAS = 3.0
 _MOST_MATRICES = 128
-_matrices: dict[tuple[Callable[[int, float], Tensor], int, float, torch.device], Tensor] = {}
+_matrices: dict[tuple[object, ...], Tensor] = {}
 
 
 def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
@@ -97,7 +97,7 @@ def blur_matrix(length: int, sigma_px: float, device: torch.device) -> Tensor:
         sigma_px: Standard deviation of the blur.
         device: Where it is needed.
     """
-    return _cached(_make_blur_matrix, length, sigma_px, device)
+    return _cached(device, _make_blur_matrix, length, sigma_px)
 
 
 def cell_neighbourhoods(length: int, device: torch.device) -> Tensor:
@@ -106,42 +106,40 @@ def cell_neighbourhoods(length: int, device: torch.device) -> Tensor:
     Each is the mean of neighbouring cells, weighted by a Gaussian of ``CELL_SIGMA``. Nothing is
     reflected: at the border there are fewer cells, and the last one may be cut.
     """
-    return _cached(_make_cell_neighbourhoods, length, CELL_SIGMA, device)
+    return _cached(device, _make_cell_neighbourhoods, length)
 
 
 def from_cells(length: int, device: torch.device) -> Tensor:
     """(length, cells) matrix that interpolates between the centres of cells; not to be changed."""
-    return _cached(_make_cell_interpolation, length, 0.0, device)
+    return _cached(device, _make_cell_interpolation, length)
 
 
-def _cached(
-    make: Callable[[int, float], Tensor], length: int, sigma: float, device: torch.device
-) -> Tensor:
+def _cached(device: torch.device, make: Callable[..., Tensor], *arguments: float) -> Tensor:
     # A plain dictionary, not functools.lru_cache: torch.compile ignores that and computes anew.
-    key = make, length, sigma, device
+    key = device, make, *arguments
     matrix = _matrices.get(key)
     if matrix is None:
         if len(_matrices) >= _MOST_MATRICES:
             _matrices.clear()
         # A plain tensor even when first asked for in inference mode: training may use it later.
         with torch.inference_mode(mode=False):
-            matrix = make(length, sigma).to(device)
+            matrix = make(*arguments).to(device)
         _matrices[key] = matrix
     return matrix
 
 
-def _make_cell_neighbourhoods(length: int, sigma: float) -> Tensor:
+def _make_cell_neighbourhoods(length: int) -> Tensor:
     cell = torch.arange(length) // CELL_PX
     is_inside = (cell == torch.arange(int(cell[-1]) + 1)[:, None]).double()
     means = is_inside / is_inside.sum(dim=1, keepdim=True)
     places = torch.arange(len(means), dtype=torch.float64)
     distance = (places[:, None] - places).abs()
-    weights = torch.exp(-0.5 * (distance / sigma).square())
-    weights = weights * (distance <= _RADIUS_IN_SIGMAS * sigma)
+    weights = torch.exp(-0.5 * (distance / CELL_SIGMA).square())
+    weights = weights * (distance <= _RADIUS_IN_SIGMAS * CELL_SIGMA)
     return (weights / weights.sum(dim=1, keepdim=True) @ means).float()
 
 
-def _make_cell_interpolation(length: int, _sigma: float) -> Tensor:
+def _make_cell_interpolation(length: int) -> Tensor:
     n_cells = math.ceil(length / CELL_PX)
     place = (torch.arange(length, dtype=torch.float64) + 0.5) / CELL_PX - 0.5
     place = place.clamp(0.0, n_cells - 1.0)

@@ -193,6 +193,7 @@ def test_the_equalizer_is_fitted_alone(
     result = start(config.model_copy(update=changes), "second").run(Interruption())
     assert (result.steps, result.exit_code) == (0, 0)
     for path in (result.best_path, result.last_path):
+        assert load_checkpoint(path).epoch == load_checkpoint(first).epoch > 0
         fitted = load_checkpoint(path).network.state_dict()
         changed = {name for name in fitted if not torch.equal(fitted[name], given[name])}
         assert changed == {name for name in fitted if name.startswith("equalizer.")}
