@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.highpass import local_strength
-from axion_stage3.diffusion.network import GroundingNetwork
+from axion_stage3.diffusion.network import GroundingNetwork, from_network_space
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.losses import TrainingBatch, grounding_losses
 
@@ -75,3 +75,18 @@ def test_the_error_of_opt_v2_is_learned_for_each_band() -> None:
         optimizer.step()
     doubt = network.encode(opt_v2, s1).doubt.mean(dim=(0, 2, 3))
     assert doubt[1] > 5 * doubt[[0, 2, 3]].max()
+
+
+@torch.no_grad()
+def test_the_error_to_be_foretold_is_what_the_equalizer_leaves() -> None:
+    tile = make_tile(5, 48)
+    opt_v2, s1 = torch.from_numpy(tile.truth)[None], torch.from_numpy(tile.s1)[None]
+    network = GroundingNetwork()
+    assert network.equalizer is not None
+    network.equalizer.biases[-1].fill_(0.5)
+    mended = from_network_space(network.equalize(opt_v2))
+    assert (mended - opt_v2).abs().mean() > 1e-4
+    batch = TrainingBatch(mended, mended, opt_v2, s1)
+    doubt = network.encode(opt_v2, s1).doubt
+    losses = grounding_losses(network, batch, random=None)
+    torch.testing.assert_close(losses.doubt, doubt.log().mean(), rtol=0, atol=1e-4)
