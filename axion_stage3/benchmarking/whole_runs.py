@@ -185,8 +185,7 @@ def measure_file_processes(configs: Sequence[InferenceConfig], n_tiles: int) -> 
         ]
         return math.fsum(_answers(crew, calls))
     finally:
-        for worker in workers:
-            crew.dismiss(worker)
+        crew.dismiss(*workers)
 
 
 def _answers(crew: ProcessCrew, calls: Sequence[int]) -> list[Any]:

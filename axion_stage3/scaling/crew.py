@@ -45,6 +45,6 @@ class Crew(Protocol):
         """Whether the machine of a worker that was lost is lost as well."""
         ...
 
-    def dismiss(self, worker: Any) -> None:
-        """End a worker at once, whatever it does."""
+    def dismiss(self, *workers: Any) -> None:
+        """End workers at once, whatever they do."""
         ...

@@ -274,5 +274,4 @@ class _LeaseDispatch:
         resting = [worker for worker in self._workers if id(worker) not in busy]
         closing = [self._crew.call(worker.handle, LeaseWorker.finish, state) for worker in resting]
         self._crew.wait(closing, len(closing), _CLOSING_SECONDS)
-        for worker in self._workers:
-            self._crew.dismiss(worker.handle)
+        self._crew.dismiss(*(worker.handle for worker in self._workers))

@@ -144,13 +144,16 @@ class ProcessCrew:
         """Never: it is this one."""
         return False
 
-    def dismiss(self, worker: _Process) -> None:
-        """End a process."""
-        worker.popen.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang on a dead network disk
-            worker.popen.wait(_ENDING_SECONDS)
-        with contextlib.suppress(OSError):  # what was not sent any more
-            worker.requests.close()
+    def dismiss(self, *workers: _Process) -> None:
+        """End processes, all at the same time: each may have a GPU to give back."""
+        for worker in workers:
+            worker.popen.kill()
+        deadline = time.monotonic() + _ENDING_SECONDS
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # hangs on a dead network disk
+                worker.popen.wait(max(0.0, deadline - time.monotonic()))
+            with contextlib.suppress(OSError):  # what was not sent any more
+                worker.requests.close()
 
     def _listen(self, worker: _Process) -> None:
         """Take the answers of a process, until it is gone."""

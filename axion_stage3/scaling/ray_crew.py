@@ -62,6 +62,7 @@ class RayCrew:
         """Ask Ray, and the machine."""
         return not is_node_alive(self._ray, node)
 
-    def dismiss(self, worker: Any) -> None:
-        """End an actor."""
-        self._ray.kill(worker)
+    def dismiss(self, *workers: Any) -> None:
+        """End actors."""
+        for worker in workers:
+            self._ray.kill(worker)

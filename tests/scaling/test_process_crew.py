@@ -110,8 +110,8 @@ def test_gpus_are_shared_out_in_turn() -> None:
     crew = ProcessCrew(MEMBER, gpus=["3", "GPU-5"])
     workers = [crew.hire() for _ in range(3)]
     assert [answer(crew, worker, Member.gpu) for worker in workers] == ["3", "GPU-5", "3"]
-    for worker in workers:
-        crew.dismiss(worker)
+    crew.dismiss(*workers)
+    assert [worker.popen.returncode for worker in workers] == [-signal.SIGKILL] * 3
 
 
 def test_a_process_that_the_system_does_not_allow_is_one_clear_error(
