@@ -12,7 +12,7 @@ from axion_stage3.diffusion.highpass import local_strength
 FINEST_PX: Final = 0.7
 """Detail finer than this blur tells a blurred tile from a sharp one."""
 
-_LEAST_VISIBLE: Final = 0.75
+_LEAST_VISIBLE: Final = 0.77
 _MISSING_EXPONENT: Final = 1.25
 
 _SHARP_SHARE: Final = 0.28
@@ -22,7 +22,7 @@ taken wrong detail away mostly 0.25 and more, blurred tiles mostly 0.16 to 0.23.
 
 _MOST_GAIN: Final = 3.0
 _MORE_OF_THE_FINEST: Final = 2.0
-_MORE_DRAWN_ON_BLUR: Final = 0.34
+_MORE_DRAWN_ON_BLUR: Final = 0.36
 
 
 def detail_to_add(

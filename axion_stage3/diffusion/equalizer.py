@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _N_OPTICAL: Final = 4
 _N_DETAIL: Final = len(BAND_SIGMAS_PX)
-N_FIGURES: Final = _N_OPTICAL * (3 * _N_DETAIL - 2)
+N_FIGURES: Final = _N_OPTICAL * 3 * _N_DETAIL
 """See :func:`figures`."""
 
 _N_GAINS: Final = _N_OPTICAL * _N_DETAIL
@@ -81,7 +81,7 @@ class DetailEqualizer(nn.Module):
             return added
 
     def gains(self, figures: Tensor) -> Tensor:
-        """Turn figures (..., 40) into gains (..., 16), as far as the members agree.
+        """Turn figures (..., 48) into gains (..., 16), as far as the members agree.
 
         There is one for each optical band and each of its bands of detail.
         """
@@ -93,7 +93,7 @@ class DetailEqualizer(nn.Module):
         return agreed.reshape(*figures.shape[:-1], _N_GAINS)
 
     def gains_of_members(self, figures: Tensor) -> Tensor:
-        """Turn figures (N, 40), or (members, N, 40), into gains (members, N, 16)."""
+        """Turn figures (N, 48), or (members, N, 48), into gains (members, N, 16)."""
         unusual = (figures - self.figure_mean) / self.figure_std
         hidden = unusual.clamp(-_MOST_UNUSUAL, _MOST_UNUSUAL)
         last = len(self.weights) - 1
@@ -105,13 +105,14 @@ class DetailEqualizer(nn.Module):
 
 
 def local_moments(detail: Sequence[Tensor]) -> Tensor:
-    """Mean squares, magnitudes and products of neighbouring bands of detail around each cell.
+    """Mean squares, magnitudes, products of neighbouring bands and steps around each cell.
 
     Args:
         detail: The bands of detail, the finest first, (B, 4, H, W) each.
 
     Returns:
-        (B, 4, 11, y, x): 4 squares, 4 magnitudes and 3 products, means of some 80 px around.
+        (B, 4, 13, y, x): 4 squares, 4 magnitudes, 3 products, and 2 squares of the steps of the
+        finest band from pixel to pixel, means of some 80 px around.
     """
     rows, columns = (cell_neighbourhoods(px, detail[0].device) for px in detail[0].shape[-2:])
     # One after the other: what is in the cache is still there.
@@ -119,24 +120,34 @@ def local_moments(detail: Sequence[Tensor]) -> Tensor:
         *(rows @ band.square() @ columns.mT for band in detail),
         *(rows @ band.abs() @ columns.mT for band in detail),
         *(rows @ (finer * coarser) @ columns.mT for finer, coarser in pairwise(detail)),
+        *(rows @ step.square() @ columns.mT for step in _steps(detail[0])),
     ]
     return torch.stack(means, dim=2)
 
 
+def _steps(band: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of neighbouring pixels down and across, of the shape of the band."""
+    down, across = band.diff(dim=-2), band.diff(dim=-1)
+    return F.pad(down, (0, 0, 0, 1)), F.pad(across, (0, 1))
+
+
 def figures(moments: Tensor) -> Tensor:
-    """What tells blur, noise and sharpening apart, (B, y, x, 40), from :func:`local_moments`.
+    """What tells blur, noise and sharpening apart, (B, y, x, 48), from :func:`local_moments`.
 
     For each optical band: how much weaker each band of detail is than the next coarser one (3, in
     logarithms), how alike the two are (3, correlation: blur leaves one picture in both, noise two),
-    and how sparse each is (4, logarithm of magnitude over root mean square: edges are, noise is
-    not).
+    how sparse each is (4, logarithm of magnitude over root mean square: edges are, noise is not),
+    and how rough the finest one is down and across (2, logarithm of its steps over its strength:
+    what lies beyond the finest band tells a soft blur from resampling).
     """
     power = moments[:, :, :_N_DETAIL] + _LEAST_POWER
     magnitude = moments[:, :, _N_DETAIL : 2 * _N_DETAIL].clamp_min(_LEAST_MAGNITUDE)
-    product = moments[:, :, 2 * _N_DETAIL :]
+    product = moments[:, :, 2 * _N_DETAIL : 3 * _N_DETAIL - 1]
+    step = moments[:, :, 3 * _N_DETAIL - 1 :] + _LEAST_POWER
     level = power.log()
     weaker = level[:, :, :-1] - level[:, :, 1:]
     alike = product / (power[:, :, :-1] * power[:, :, 1:]).sqrt()
     sparse = magnitude.log() - 0.5 * level
-    parts = [part.flatten(1, 2) for part in (weaker, alike, sparse)]
+    rough = step.log() - level[:, :, :1]
+    parts = [part.flatten(1, 2) for part in (weaker, alike, sparse, rough)]
     return torch.cat(parts, dim=1).movedim(1, -1)

@@ -45,6 +45,8 @@ _SHARES_BESIDES: Final = {
     "detail_gain": 0.05,
     "over_sharpening": 0.06,
     "coloured_noise": 0.04,
+    "other_optics": 0.10,
+    "resampled": 0.08,
 }
 """Faults that change how strong detail is come besides all others: an equalizer can mend them."""
 
@@ -64,7 +66,7 @@ class _Cells(NamedTuple):
     With gains g of a band, its squared error is ``error - 2 g . covariance + g . products . g``.
 
     Attributes:
-        figures: As the equalizer sees them, (N, cells, 40).
+        figures: As the equalizer sees them, (N, cells, 48).
         products: Of the bands of detail with each other, (N, cells, 4, K, K).
         covariance: Of the bands of detail with what is missing, (N, cells, 4, K).
         error: Squared error of opt_v2, (N, cells, 4).

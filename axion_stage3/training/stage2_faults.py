@@ -6,11 +6,14 @@ reflectance), batched, and depends only on the random generator handed in.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import torch
+from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.training.random_fields import (
+    centre_crop,
     gaussian_blur,
     gaussian_blur_of_columns,
     gaussian_highpass,
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from axion_stage3.training.surrogate_scene import Fault, SurrogateScene
+
+_OPTICS_MARGIN_PX: Final = 16
 
 
 def _cutoff_px(strength: Tensor, random: torch.Generator) -> Tensor:
@@ -247,6 +252,55 @@ def directional_blur(
     return gaussian_blur_of_columns(x, sigma)
 
 
+def other_optics(
+    x: Tensor,
+    scene: SurrogateScene,  # noqa: ARG001
+    strength: Tensor,
+    random: torch.Generator,
+) -> Tensor:
+    """Seen by optics of another transfer function, exp(-(f / cutoff)^steepness).
+
+    From wide halos (steepness 1) over a Gaussian (2) to the sharp end that resampling has (8); in
+    half of the samples weaker in one direction of any angle.
+    """
+    batch, height, width = x.shape[0], *x.shape[-2:]
+    padded = F.pad(x, (_OPTICS_MARGIN_PX,) * 4, mode="reflect")
+    down = torch.fft.fftfreq(padded.shape[-2], device=x.device)[:, None]
+    right = torch.fft.rfftfreq(padded.shape[-1], device=x.device)
+    angle = uniform((batch, 1, 1), 0.0, math.pi, random)
+    across = uniform((batch, 1, 1), 0.0, 2.0, random).clamp(max=1.0)
+    frequency = torch.hypot(
+        angle.cos() * right + angle.sin() * down,
+        across * (angle.cos() * down - angle.sin() * right),
+    )
+    cutoff = 0.12 * 2.0 ** uniform((batch, 1, 1), 0.0, 2.6, random)
+    steepness = 2.0 ** uniform((batch, 1, 1), 0.0, 3.0, random)
+    passed = torch.exp(-strength[:, None, None] * (frequency / cutoff) ** steepness)
+    seen = torch.fft.irfft2(torch.fft.rfft2(padded) * passed[:, None], s=padded.shape[-2:])
+    return torch.where(wide(strength) > 0, centre_crop(seen, height, width), x)
+
+
+def resampled(
+    x: Tensor,
+    scene: SurrogateScene,  # noqa: ARG001
+    strength: Tensor,
+    random: torch.Generator,
+) -> Tensor:
+    """Computed with pixels up to four times as large, enlarged again by another interpolation."""
+    factor = 2.0 ** float(uniform((1,), 0.2, 2.0, random))
+    smaller, larger = (float(uniform((1,), 0.0, 1.0, random)) for _ in range(2))
+    size = [max(4, round(length / factor)) for length in x.shape[-2:]]
+    if smaller < 0.4:
+        small = F.interpolate(x, size=size, mode="area")
+    else:
+        small = F.interpolate(
+            x, size=size, mode="bicubic" if smaller < 0.8 else "bilinear", antialias=True
+        )
+    mode = "bicubic" if larger < 0.5 else "bilinear" if larger < 0.8 else "nearest"
+    large = F.interpolate(small, size=x.shape[-2:], mode=mode)
+    return x + (2.0 * wide(strength)).clamp(max=1.0) * (large - x)
+
+
 UNTRACEABLE_FAULTS: Final[dict[str, Fault]] = {
     fault.__name__: fault for fault in (tone_curve, uneven_cast, colour_cast)
 }
@@ -276,6 +330,8 @@ TRACEABLE_FAULTS: Final[dict[str, Fault]] = {
         common_detail,
         directional_blur,
         stripes,
+        other_optics,
+        resampled,
     )
 }
 """Faults of what is where: they leave a mark, in the tile or against the radar."""

@@ -51,6 +51,8 @@ _LATER_FAULTS: Final = (
     "common_detail",
     "directional_blur",
     "stripes",
+    "other_optics",
+    "resampled",
 )
 _FAULTS_OF_MANY: Final = tuple(fault for fault in FAULTS if fault not in _LATER_FAULTS)
 """What the families of many faults draw from: later faults would move all figures before them."""
