@@ -25,7 +25,7 @@ from axion_stage3.training.random_fields import (
     smooth_field,
     uniform,
 )
-from axion_stage3.training.stage2_faults import FAULTS, UNTRACEABLE_FAULTS
+from axion_stage3.training.stage2_faults import UNTRACEABLE_FAULTS
 from axion_stage3.training.stage2_surrogates import apply_faults
 from axion_stage3.training.surrogate_scene import SurrogateScene
 
@@ -42,20 +42,25 @@ _MOST_PATCHES: Final = 4000
 _CAST: Final = 0.5
 """Casts of colour at half strength: Stage 2 is right in the low frequencies, or nearly so."""
 
-_LATER_FAULTS: Final = (
-    "checkerboard",
-    "quantised_blocks",
-    "over_sharpening",
-    "uneven_detail",
-    "displaced_detail",
-    "common_detail",
-    "directional_blur",
-    "stripes",
-    "other_optics",
-    "resampled",
+_FAULTS_OF_MANY: Final = (
+    "tone_curve",
+    "uneven_cast",
+    "colour_cast",
+    "generated_scene",
+    "replaced_regions",
+    "invented_detail",
+    "borrowed_detail",
+    "moved_edges",
+    "misregistered",
+    "over_smoothing",
+    "missing_edges",
+    "coarse_grid",
+    "detail_gain",
+    "leaked_speckle",
+    "patch_seams",
+    "coloured_noise",
 )
-_FAULTS_OF_MANY: Final = tuple(fault for fault in FAULTS if fault not in _LATER_FAULTS)
-"""What the families of many faults draw from: later faults would move all figures before them."""
+"""What the families of many faults draw from, in this order: one more would move all figures."""
 
 
 def _only(name: str, strength: float) -> Callable[[torch.Generator], dict[str, Tensor]]:
