@@ -42,7 +42,7 @@ class TrainingConsole:
             disable=not output.has_bars,
         )
         self._generators = self._bar.add_task("Surrogate generators", total=1.0, losses="")
-        self._equalizer = self._bar.add_task("Equalizer", total=1.0, losses="", visible=False)
+        self._fitting = self._bar.add_task("Fitting", total=1.0, losses="", visible=False)
         self._training = self._bar.add_task("Training", total=1.0, losses="", visible=False)
 
     def __enter__(self) -> Self:
@@ -57,14 +57,14 @@ class TrainingConsole:
         """Advance the bar of the generators."""
         self._bar.update(self._generators, completed=progress)
 
-    def equalizer_step(self, progress: float) -> None:
-        """Advance the bar of the equalizer."""
+    def fitting_step(self, progress: float) -> None:
+        """Advance the bar of what is fitted: equalizer or gate."""
         self._bar.update(self._generators, completed=1.0, visible=False)
-        self._bar.update(self._equalizer, completed=progress, visible=True)
+        self._bar.update(self._fitting, completed=progress, visible=True)
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Advance the bar of the training."""
-        for task in (self._generators, self._equalizer):
+        for task in (self._generators, self._fitting):
             self._bar.update(task, completed=1.0, visible=False)
         text = f"step {step}, mean {losses['mean']:.4f}, detail {losses['detail']:.3f}"
         self._bar.update(self._training, completed=progress, losses=text, visible=True)

@@ -197,7 +197,8 @@ def _timesteps(path: Location, config: Mapping[str, Any]) -> int:
 def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
     document = config.get("network")
     if isinstance(document, dict):
-        document = {"equalizer_members": 0, **document}  # networks from before there was one
+        # Networks from before there were these.
+        document = {"equalizer_members": 0, "gate_members": 0, **document}
     names = {entry.name for entry in fields(NetworkConfig)}
     if not isinstance(document, dict) or set(document) != names:
         raise _refuse(path, "config entry 'network' does not describe a grounding network")
@@ -211,6 +212,7 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
         "denoiser_width": (1, _MAX_WIDTH),
         "denoiser_blocks": (1, _MAX_BLOCKS),
         "equalizer_members": (0, _MAX_MEMBERS),
+        "gate_members": (0, _MAX_MEMBERS),
     }
     for key, (least, most) in ranges.items():
         if type(document[key]) is not int or not least <= document[key] <= most:
@@ -221,6 +223,7 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
         denoiser_width=document["denoiser_width"],
         denoiser_blocks=document["denoiser_blocks"],
         equalizer_members=document["equalizer_members"],
+        gate_members=document["gate_members"],
     )
 
 

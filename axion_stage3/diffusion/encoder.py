@@ -36,6 +36,7 @@ class NetworkConfig:
         denoiser_width: Channels of the denoiser, at 1/2 of the tile's resolution.
         denoiser_blocks: Residual blocks of the denoiser.
         equalizer_members: Networks of the equalizer that must agree; 0 for no equalizer.
+        gate_members: Networks that calibrate the gate and must agree; 0 for none.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -43,6 +44,7 @@ class NetworkConfig:
     denoiser_width: int = 32
     denoiser_blocks: int = 2
     equalizer_members: int = 5
+    gate_members: int = 5
 
     def as_document(self) -> dict[str, object]:
         """Return the sizes as a JSON document."""

@@ -9,11 +9,7 @@ convolutions of pixels hardly see, since it is a ratio of small numbers, is meas
     opt_v2 + sum over k of gain_k * detail_k(opt_v2)        normalised network space
 
 It is a classical restoration filter (a Wiener filter where there is noise, MTF compensation where
-there is blur) whose gains are looked up from measured figures by a small network.
-
-Several such networks, each fitted on other scenes, must agree: gains are taken as far as they do
-(deep ensembles, Lakshminarayanan et al. 2017). What looks unlike all scenes that they were fitted
-on is mostly left alone.
+there is blur) whose gains are looked up from measured figures (see ``agreeing_networks.py``).
 """
 
 from __future__ import annotations
@@ -22,14 +18,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
 from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
-    cell_neighbourhoods,
     detail_bands,
     from_cells,
+    means_around_cells,
 )
 
 if TYPE_CHECKING:
@@ -40,33 +37,23 @@ _N_DETAIL: Final = len(BAND_SIGMAS_PX)
 N_FIGURES: Final = _N_OPTICAL * 3 * _N_DETAIL
 """See :func:`figures`."""
 
-_N_GAINS: Final = _N_OPTICAL * _N_DETAIL
-_HIDDEN_WIDTH: Final = 32
 _LEAST_POWER: Final = 1e-6
 _LEAST_MAGNITUDE: Final = 1e-4
-_MOST_UNUSUAL: Final = 4.0
-_LEAST_GAIN, _MOST_GAIN = -1.0, 3.0
+_GAIN_RANGE: Final = (-1.0, 3.0)
 
 
-class DetailEqualizer(nn.Module):
-    """Figures of the detail around each place, and small networks that turn them into gains.
+class DetailEqualizer(AgreeingNetworks):
+    """Figures of the detail around each place, and networks that turn them into gains.
 
-    Without training it changes nothing.
+    There is a gain for each optical band and each of its bands of detail. Without training nothing
+    is changed.
 
     Args:
         n_members: Number of networks that must agree.
     """
 
-    figure_mean: Tensor
-    figure_std: Tensor
-
     def __init__(self, n_members: int) -> None:
-        super().__init__()
-        self.register_buffer("figure_mean", torch.zeros(N_FIGURES))
-        self.register_buffer("figure_std", torch.ones(N_FIGURES))
-        sizes = (N_FIGURES, _HIDDEN_WIDTH, _HIDDEN_WIDTH, _N_GAINS)
-        self.weights = nn.ParameterList(torch.zeros(n_members, *s) for s in pairwise(sizes))
-        self.biases = nn.ParameterList(torch.zeros(n_members, 1, width) for width in sizes[1:])
+        super().__init__(n_members, N_FIGURES, _N_OPTICAL * _N_DETAIL, _GAIN_RANGE)
 
     def forward(self, normalised: Tensor) -> Tensor:
         """Return what is to be added to optical bands (B, 4, H, W), normalised network space."""
@@ -80,29 +67,6 @@ class DetailEqualizer(nn.Module):
                 added.addcmul_(gain, band)
             return added
 
-    def gains(self, figures: Tensor) -> Tensor:
-        """Turn figures (..., 48) into gains (..., 16), as far as the members agree.
-
-        There is one for each optical band and each of its bands of detail.
-        """
-        of_members = self.gains_of_members(figures.flatten(0, -2))
-        agreed = of_members.mean(dim=0)
-        variance = of_members.var(dim=0, correction=0)
-        # A gain on which they differ by more than it is worth is mostly left out.
-        agreed = agreed * agreed.square() / (agreed.square() + variance + _LEAST_POWER)
-        return agreed.reshape(*figures.shape[:-1], _N_GAINS)
-
-    def gains_of_members(self, figures: Tensor) -> Tensor:
-        """Turn figures (N, 48), or (members, N, 48), into gains (members, N, 16)."""
-        unusual = (figures - self.figure_mean) / self.figure_std
-        hidden = unusual.clamp(-_MOST_UNUSUAL, _MOST_UNUSUAL)
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = hidden @ weight + bias
-            if layer < last:
-                hidden = F.silu(hidden)
-        return hidden.clamp(_LEAST_GAIN, _MOST_GAIN)
-
 
 def local_moments(detail: Sequence[Tensor]) -> Tensor:
     """Mean squares, magnitudes, products of neighbouring bands and steps around each cell.
@@ -114,13 +78,12 @@ def local_moments(detail: Sequence[Tensor]) -> Tensor:
         (B, 4, 13, y, x): 4 squares, 4 magnitudes, 3 products, and 2 squares of the steps of the
         finest band from pixel to pixel, means of some 80 px around.
     """
-    rows, columns = (cell_neighbourhoods(px, detail[0].device) for px in detail[0].shape[-2:])
     # One after the other: what is in the cache is still there.
     means = [
-        *(rows @ band.square() @ columns.mT for band in detail),
-        *(rows @ band.abs() @ columns.mT for band in detail),
-        *(rows @ (finer * coarser) @ columns.mT for finer, coarser in pairwise(detail)),
-        *(rows @ step.square() @ columns.mT for step in _steps(detail[0])),
+        *(means_around_cells(band.square()) for band in detail),
+        *(means_around_cells(band.abs()) for band in detail),
+        *(means_around_cells(finer * coarser) for finer, coarser in pairwise(detail)),
+        *(means_around_cells(step.square()) for step in _steps(detail[0])),
     ]
     return torch.stack(means, dim=2)
 

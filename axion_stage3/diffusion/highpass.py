@@ -22,7 +22,7 @@ BAND_SIGMAS_PX = (0.7, 1.5, 3.0, 5.0)
 """Blurs between which the bands of detail lie, from fine to field scale."""
 
 CELL_PX = 16
-"""Figures of detail are means over cells of so many pixels (see ``equalizer.py``)."""
+"""Measured figures are means around cells of so many pixels (see ``equalizer.py``)."""
 
 CELL_SIGMA = 2.0
 """Blur of these figures, in cells."""
@@ -73,6 +73,12 @@ def detail_bands(tiles: Tensor) -> list[Tensor]:
     """
     blurred = [tiles, *(lowpass(tiles, sigma_px) for sigma_px in BAND_SIGMAS_PX)]
     return [finer - coarser for finer, coarser in pairwise(blurred)]
+
+
+def means_around_cells(tiles: Tensor) -> Tensor:
+    """Means of some 80 px around each cell of (..., H, W), (..., y, x)."""
+    rows, columns = (cell_neighbourhoods(px, tiles.device) for px in tiles.shape[-2:])
+    return rows @ tiles @ columns.mT
 
 
 def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]:

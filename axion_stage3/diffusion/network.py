@@ -17,7 +17,8 @@ that were never seen.
 
 The gate, doubt / (doubt + 0.1), closes where nothing speaks against an equalized band: ``doubt`` is
 its predicted error, learned from its true error alone. (A gate that is trained by what it
-lets through closes early and stays closed.)
+lets through closes early and stays closed.) Then it is calibrated by measured figures, see
+``gate_calibration.py``.
 
 How much of a residual is drawn, and where the mean's own detail is amplified instead, stands in
 ``detail_drawing.py``.
@@ -25,35 +26,34 @@ Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), 
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
 Every operation is local: the result at a pixel does not depend on the size of the tile around it
-(what the equalizer measures fades with distance), so that windows are seamless.
+(what equalizer and calibration measure fades with distance), so that windows are seamless.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from axion_stage3.diffusion.denoiser import c_in, c_noise, c_out, c_skip
 from axion_stage3.diffusion.detail_drawing import FINEST_PX, detail_to_add
 from axion_stage3.diffusion.detail_gains import weighted_detail
-from axion_stage3.diffusion.encoder import (
-    PACK,
-    DetailHead,
-    Encoder,
-    NetworkConfig,
-    ResidualBlock,
-    zeroed,
-)
+from axion_stage3.diffusion.encoder import PACK, DetailHead, Encoder, NetworkConfig
 from axion_stage3.diffusion.equalizer import DetailEqualizer
+from axion_stage3.diffusion.gate_calibration import GateCalibration
 from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.residual_denoiser import (
+    BoundDenoiser,
+    ResidualDenoiser,
+    denoise_at_level,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    from axion_stage3.diffusion.residual_denoiser import Levels
 
 _STRIDE = 8
 _LOG_STRENGTH_RANGE = (-5.0, 2.0)
@@ -61,11 +61,6 @@ _LOG_DOUBT_RANGE = (-6.0, 0.5)
 _HALF_OPEN_AT = 0.1
 _FEATURE_LIMIT = 6.0
 """Bound of what the encoder sees, in standard deviations: a wild pixel does little around it."""
-
-_NOISE_FREQUENCIES = 8
-
-Levels: TypeAlias = "Mapping[float, Sequence[tuple[Tensor, Tensor]]]"
-"""Weight and bias of each convolution of the denoiser at each noise level, in their order."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -122,108 +117,6 @@ def from_network_space(value: Tensor) -> Tensor:
     return value * value.abs()
 
 
-class ResidualDenoiser(nn.Module):
-    """The light network F of EDM on the packed residual, conditioned by the encoder's features."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        width = config.denoiser_width
-        self.enter = nn.Conv2d(4 * PACK**2, width, 3, padding=1)
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.denoiser_blocks))
-        self.leave = zeroed(nn.Conv2d(width, 4 * PACK**2, 3, padding=1))
-        self.embed_noise = nn.Sequential(
-            nn.Linear(2 * _NOISE_FREQUENCIES, 64),
-            nn.SiLU(),
-            nn.Linear(64, 2 * width * config.denoiser_blocks),
-        )
-
-    def modulation(self, sigma: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return each block's film (gain, shift), (N, width, 1, 1), from N noise levels (N,)."""
-        octaves = torch.arange(_NOISE_FREQUENCIES, device=sigma.device, dtype=torch.float32)
-        angles = c_noise(sigma.float())[:, None] * (math.pi / 2) * 2.0 ** (octaves / 2)
-        embedded = self.embed_noise(torch.cat([angles.sin(), angles.cos()], dim=1))
-        gains, shifts = embedded[..., None, None].chunk(2, dim=1)
-        n_blocks = len(self.blocks)
-        return [
-            (1.0 + gain, shift)
-            for gain, shift in zip(gains.chunk(n_blocks, 1), shifts.chunk(n_blocks, 1), strict=True)
-        ]
-
-    def forward(
-        self, scaled: Tensor, films: Sequence[tuple[Tensor, Tensor]], features: Tensor
-    ) -> Tensor:
-        """Evaluate F(c_in * noisy; sigma, condition), all packed at half resolution."""
-        hidden = self.enter(scaled) + features
-        for block, film in zip(self.blocks, films, strict=True):
-            hidden = block(hidden, film)
-        result: Tensor = self.leave(hidden)
-        return result
-
-    def at_level(self, sigma: float) -> list[tuple[Tensor, Tensor]]:
-        """Return the weights of all convolutions with all that a noise level does multiplied in.
-
-        A gain of a channel is one of the weights that make it: so neither the films nor the
-        preconditioning (``c_in``, ``c_out``) cost a pass over the pixels at each step.
-        """
-        films = self.modulation(torch.tensor([sigma], device=self.enter.weight.device))
-        enter, bias = _scaled(self.enter)
-        level = [(enter * c_in(sigma), bias)]
-        for block, (gain, shift) in zip(self.blocks, films, strict=True):
-            assert isinstance(block, ResidualBlock)
-            level += _scaled(block.first, gain.flatten(), shift.flatten()), _scaled(block.second)
-        return [*level, _scaled(self.leave, c_out(sigma))]
-
-
-def _scaled(
-    convolution: nn.Conv2d, gain: Tensor | float = 1.0, shift: Tensor | float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Weight and bias of ``gain * convolution + shift``, in the precision of the weights."""
-    assert convolution.bias is not None
-    dtype = convolution.weight.dtype
-    gain = torch.as_tensor(gain, device=convolution.weight.device).float()
-    weight = (convolution.weight.float() * gain.reshape(-1, 1, 1, 1)).to(dtype)
-    bias = (convolution.bias.float() * gain + shift).to(dtype)
-    # The stubs of torch leave memory_format out of the overloads.
-    return weight.contiguous(memory_format=torch.channels_last), bias
-
-
-def denoise_at_level(
-    noisy: Tensor, level: Sequence[tuple[Tensor, Tensor]], features: Tensor
-) -> Tensor:
-    """Evaluate c_out F(c_in * noisy; sigma, condition) by the weights of a noise level.
-
-    The same as :meth:`ResidualDenoiser.forward` between its preconditioning, all packed.
-    """
-    enter, *blocks, leave = level
-    hidden = F.conv2d(noisy, *enter, padding=1) + features
-    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
-        inner = F.silu(F.conv2d(hidden, *first, padding=1), inplace=True)
-        hidden = hidden + F.conv2d(inner, *second, padding=1)
-    return F.conv2d(hidden, *leave, padding=1)
-
-
-class BoundDenoiser:
-    """A :class:`~axion_stage3.diffusion.denoiser.Denoiser` with condition and noise levels bound.
-
-    What depends only on the tile (features) or only on sigma (levels) was computed once, before.
-
-    Args:
-        denoise: :func:`denoise_at_level`, or what does the same.
-        features: Condition, of what is to be drawn.
-        levels: From :meth:`GroundingNetwork.levels`.
-    """
-
-    def __init__(self, denoise: Callable[..., Tensor], features: Tensor, levels: Levels) -> None:
-        self._denoise = denoise
-        self._features = features
-        self._levels = levels
-
-    def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
-        """Return the denoised packed residual (Karras et al. 2022, eq. 7)."""
-        raw = self._denoise(noisy, self._levels[sigma], self._features)
-        return torch.add(raw, noisy, alpha=c_skip(sigma))
-
-
 class GroundingNetwork(nn.Module):
     """Encoder and denoiser with the constants that the training data fixed.
 
@@ -245,6 +138,8 @@ class GroundingNetwork(nn.Module):
         self.equalizer = DetailEqualizer(members) if members else None
         self.encoder = Encoder(self.config)
         self.detail_head = DetailHead(self.config)
+        members = self.config.gate_members
+        self.gate_calibration = GateCalibration(members) if members else None
         self.denoiser = ResidualDenoiser(self.config)
         self.register_buffer("optical_mean", torch.tensor([0.27, 0.28, 0.27, 0.46]))
         self.register_buffer("optical_std", torch.tensor([0.08, 0.08, 0.10, 0.13]))
@@ -258,6 +153,17 @@ class GroundingNetwork(nn.Module):
         members = NetworkConfig.equalizer_members
         self.config = replace(self.config, equalizer_members=members)
         self.equalizer = DetailEqualizer(members)
+
+    def renew_gate_calibration(self) -> None:
+        """Put one in that changes nothing yet, in the place of one or of none."""
+        members = NetworkConfig.gate_members
+        self.config = replace(self.config, gate_members=members)
+        self.gate_calibration = GateCalibration(members)
+
+    def drop_gate_calibration(self) -> None:
+        """Take it out: what it was fitted to is about to change."""
+        self.config = replace(self.config, gate_members=0)
+        self.gate_calibration = None
 
     def freeze_mean(self) -> None:
         """Keep training from changing mean and doubt; what draws the detail goes on."""
@@ -296,8 +202,10 @@ class GroundingNetwork(nn.Module):
         correction = correction[..., :height, :width].float()
         correction = correction + weighted_detail(normalised, gains[:, 4:])
         gate = doubt.detach() / (doubt.detach() + _HALF_OPEN_AT)
-        correction = gate * correction * _per_band(self.optical_std)
-        mean = from_network_space(optical + correction)
+        correction = gate * correction
+        if self.gate_calibration is not None:
+            correction = self.gate_calibration(correction, normalised[:, :4], doubt)
+        mean = from_network_space(optical + correction * _per_band(self.optical_std))
         return Encoding(mean, optical, doubt, fine, middle)
 
     def equalize(self, opt_v2: Tensor) -> Tensor:

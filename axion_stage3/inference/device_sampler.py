@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 
 from axion_stage3.diffusion.highpass import blur_matrices
-from axion_stage3.diffusion.network import denoise_at_level
+from axion_stage3.diffusion.residual_denoiser import denoise_at_level
 from axion_stage3.diffusion.samplers import sample_residual
 from axion_stage3.inference.compilation import Compiler
 from axion_stage3.inference.device_grounding import constants_of
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from axion_stage3.diffusion.network import Encoding, ExpectedDetail, GroundingNetwork, Levels
+    from axion_stage3.diffusion.network import Encoding, ExpectedDetail, GroundingNetwork
+    from axion_stage3.diffusion.residual_denoiser import Levels
     from axion_stage3.diffusion.samplers import SamplingPlan, StepNoise
     from axion_stage3.inference.graph_replay import Capture
 

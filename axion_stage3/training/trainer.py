@@ -18,6 +18,7 @@ from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
 from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
 from axion_stage3.training.equalizer_fitting import fit_equalizer
+from axion_stage3.training.gate_fitting import fit_gate_calibration
 from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
 from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
@@ -44,8 +45,8 @@ class TrainingObserver(Protocol):
     def generator_step(self, progress: float) -> None:
         """Called after every step of the generators with the share of them done."""
 
-    def equalizer_step(self, progress: float) -> None:
-        """Called while the equalizer is fitted with the share of it done."""
+    def fitting_step(self, progress: float) -> None:
+        """Called while equalizer or gate are fitted with the share of it done."""
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Called after every step with the share of training done."""
@@ -119,7 +120,7 @@ class Trainer:
         config: What to do.
         material: Tiles, generators and surrogates for validation.
         output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
-        observer: Told how far the equalizer is.
+        observer: Told how far the equalizer or the gate is.
 
     Raises:
         CheckpointError: The checkpoint to start from, or the state found, is missing or unfit.
@@ -139,15 +140,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         network, self._first_epoch = _network_to_train(config, material)
         is_begun = (output_dir / STATE_NAME).is_file()
-        if not is_begun and (config.start_from is None or config.trained_part == "equalizer"):
-            fit_equalizer(
-                network,
-                material.tiles,
-                n_crops=config.equalizer_crops,
-                seed=config.seed,
-                left_out_faults=frozenset(config.left_out_faults),
-                on_step=lambda done: observer.equalizer_step(done) if observer else None,
-            )
+        if not is_begun:
+            _fit_from_figures(network, config, material, observer)
         self.network = channels_last(network).train()
         self.average = AveragedModel(
             self.network,
@@ -330,6 +324,39 @@ class Trainer:
         )
 
 
+def _fit_from_figures(
+    network: GroundingNetwork,
+    config: TrainingConfig,
+    material: TrainingMaterial,
+    observer: TrainingObserver | None,
+) -> None:
+    """Fit what is fitted and not trained: the equalizer of a new network, or what is wanted."""
+
+    def on_step(progress: float) -> None:
+        if observer is not None:
+            observer.fitting_step(progress)
+
+    left_out = frozenset(config.left_out_faults)
+    if config.start_from is None or config.trained_part == "equalizer":
+        fit_equalizer(
+            network,
+            material.tiles,
+            n_crops=config.equalizer_crops,
+            seed=config.seed,
+            left_out_faults=left_out,
+            on_step=on_step,
+        )
+    elif config.trained_part == "gate":
+        fit_gate_calibration(
+            network,
+            material.tiles,
+            n_crops=config.gate_crops,
+            seed=config.seed,
+            left_out_faults=left_out,
+            on_step=on_step,
+        )
+
+
 def _network_to_train(
     config: TrainingConfig, material: TrainingMaterial
 ) -> tuple[GroundingNetwork, int]:
@@ -337,16 +364,22 @@ def _network_to_train(
     epoch = 0
     if config.start_from is None:
         members = NetworkConfig.equalizer_members if config.equalizer_crops else 0
-        network = GroundingNetwork(NetworkConfig(equalizer_members=members))
+        network = GroundingNetwork(NetworkConfig(equalizer_members=members, gate_members=0))
         fit_constants(network, material, config)
     else:
         given = load_checkpoint(config.start_from)
         network = given.network.requires_grad_()
-        if config.trained_part == "equalizer":
+        if not config.takes_steps:
             epoch = given.epoch
+        if config.trained_part == "equalizer":
             network.renew_equalizer()
-    if network.equalizer is not None:
-        network.equalizer.requires_grad_(requires_grad=False)  # it is fitted by itself
+        if config.trained_part == "gate":
+            network.renew_gate_calibration()
+        elif config.trained_part != "detail":
+            network.drop_gate_calibration()  # what it judges is about to change
+    for fitted in (network.equalizer, network.gate_calibration):
+        if fitted is not None:
+            fitted.requires_grad_(requires_grad=False)
     if config.trained_part == "detail":
         network.freeze_mean()
     return network.to(material.device), epoch

@@ -50,10 +50,14 @@ class TrainingConfig(BaseModel):
     start_from: str | None = Field(
         default=None, description="Checkpoint whose weights training starts from."
     )
-    trained_part: Literal["all", "detail", "equalizer"] = Field(
+    gate_crops: int = Field(
+        default=24_000, ge=1, description="Crops that the gate is calibrated on."
+    )
+    trained_part: Literal["all", "detail", "equalizer", "gate"] = Field(
         default="all",
-        description="What is trained: all, or only what the sampler draws, at half the cost (the "
-        "mean stays that of start_from), or the equalizer anew, without a step.",
+        description="What is trained: all (a calibration of the gate, if start_from has one, is "
+        "dropped), or only what the sampler draws, at half the cost (the mean stays that of "
+        "start_from), or, without a step, the equalizer anew or the calibration of the gate.",
     )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
@@ -65,3 +69,8 @@ class TrainingConfig(BaseModel):
         default=10, ge=1, le=MAX_TIMESTEPS, description="Default timesteps of the checkpoint."
     )
     datasets: str = Field(default="", description="Names of the data sets, for the checkpoint.")
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether anything is trained step by step: equalizer and gate are fitted before."""
+        return self.trained_part not in ("equalizer", "gate")

@@ -72,8 +72,8 @@ def read_state(path: Path, config: TrainingConfig) -> dict[str, Any] | None:
 
 def share_done(config: TrainingConfig, step: int, seconds: float) -> float:
     """Share of training done, 0..1: by steps or by minutes, whichever is further."""
-    if config.trained_part == "equalizer":
-        return 1.0  # it is fitted before the first step
+    if not config.takes_steps:
+        return 1.0
     by_steps = step / config.max_steps
     if config.max_minutes is None:
         return by_steps

@@ -22,7 +22,8 @@ SMALL = NetworkConfig(
     blocks=(1, 1, 1, 1, 1),
     denoiser_width=8,
     denoiser_blocks=1,
-    equalizer_members=0,  # it has tests of its own
+    equalizer_members=0,  # these have tests of their own
+    gate_members=0,
 )
 SIGMAS = (2.0, 0.5, 0.0)
 

@@ -101,7 +101,7 @@ class StopAfter:
         self.interruption, self.last = interruption, step
 
     def generator_step(self, progress: float) -> None: ...
-    def equalizer_step(self, progress: float) -> None: ...
+    def fitting_step(self, progress: float) -> None: ...
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         if step == self.last:
@@ -199,6 +199,33 @@ def test_the_equalizer_is_fitted_alone(
         fitted = load_checkpoint(path).network.state_dict()
         changed = {name for name in fitted if not torch.equal(fitted[name], given[name])}
         assert changed == {name for name in fitted if name.startswith("equalizer.")}
+
+
+def test_the_gate_is_calibrated_alone_until_the_mean_is_trained(
+    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+) -> None:
+    first = finished.result.last_path
+    assert load_checkpoint(first).network.gate_calibration is None
+    given = load_checkpoint(first).network.state_dict()
+
+    def trained(part: str, given: Path) -> Path:
+        changes = {"start_from": str(given), "trained_part": part, "gate_crops": 32}
+        return (
+            start(config.model_copy(update=changes), f"{part}-alone").run(Interruption()).last_path
+        )
+
+    last = trained("gate", first)
+    calibrated = load_checkpoint(last)
+    assert calibrated.epoch == load_checkpoint(first).epoch
+    found = calibrated.network.state_dict()
+    for name, value in given.items():
+        assert torch.equal(found.pop(name), value), name
+    assert all(name.startswith("gate_calibration.") for name in found)
+    assert all(found[name].abs().max() > 0 for name in found if ".weights." in name)
+    kept = load_checkpoint(trained("detail", last)).network.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in found.items())
+    for part in ("all", "equalizer"):  # what it judges changes
+        assert load_checkpoint(trained(part, last)).network.gate_calibration is None
 
 
 def test_a_network_may_have_no_equalizer(

@@ -1,0 +1,220 @@
+"""Fitting networks that look gains up from measured figures, without looking at a pixel again.
+
+What gains do to the error of a crop is a quadratic function of them, whose coefficients are a few
+means over each cell. They are gathered once; the networks are then fitted in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from axion_stage3.diffusion.highpass import CELL_PX
+from axion_stage3.training.random_fields import uniform
+from axion_stage3.training.stage2_faults import FAULTS
+from axion_stage3.training.stage2_surrogates import Surrogate, spoiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
+    from axion_stage3.training.surrogate_scene import SurrogateScene
+
+FITTING_CROP_PX: Final = 96
+CROPS_AT_ONCE: Final = 16
+_EVERY_CELL: Final = 2
+"""Every second cell along each axis is looked at: neighbours tell nearly the same."""
+
+_SHARE_RIGHT, _SHARE_NEARLY_RIGHT = 0.12, 0.18
+_NEARLY_RIGHT: Final = (0.02, 0.12)
+_SHARE_ONE_FAULT: Final = 0.45
+_SHARES_BESIDES: Final = {
+    "over_smoothing": 0.12,
+    "coarse_grid": 0.06,
+    "detail_gain": 0.05,
+    "over_sharpening": 0.06,
+    "coloured_noise": 0.04,
+    "other_optics": 0.10,
+    "resampled": 0.08,
+}
+"""Faults that change how strong detail is come besides all others: gains can mend them."""
+
+_BATCH: Final = 96
+_CROPS_PER_STEP: Final = 8
+_MOST_STEPS: Final = 3000
+_LEARNING_RATE: Final = 4e-3
+_WEIGHT_DECAY: Final = 0.05
+_FIGURE_NOISE: Final = 0.2
+_SHARE_OF_GROUPS: Final = 0.65
+_ERROR_FLOOR: Final = 3e-4
+_SHARE_GATHERING: Final = 0.8
+
+
+class Cells(NamedTuple):
+    """What is known of cells, one row a crop (N, cells, ...); errors in standard deviations.
+
+    With gains g of a band, its squared error is ``error - 2 g . covariance + g . products . g``.
+
+    Attributes:
+        figures: As the networks see them, (N, cells, n_figures).
+        products: Of what is weighed by the gains, with each other, (N, cells, 4, K, K).
+        covariance: Of that with what is missing, (N, cells, 4, K).
+        error: Squared error without gains, (N, cells, 4).
+    """
+
+    figures: Tensor
+    products: Tensor
+    covariance: Tensor
+    error: Tensor
+
+    @classmethod
+    def of(cls, figures: Tensor, weighed: Sequence[Tensor], missing: Tensor) -> Cells:
+        """Measure crops.
+
+        Args:
+            figures: (B, y, x, n_figures), of all cells.
+            weighed: What gains are for, K times (B, 4, H, W), standard deviations.
+            missing: What their sum should be, (B, 4, H, W).
+        """
+        terms, n_terms = torch.stack(list(weighed), dim=2), len(weighed)
+        products = (terms[:, :, :, None] * terms[:, :, None]).flatten(1, 3)
+        covariance = (terms * missing[:, :, None]).flatten(1, 2)
+        quadratic = torch.cat([products, covariance, missing.square()], dim=1)
+        means = _some(avg_pool2d(quadratic, CELL_PX))
+        products, covariance, error = torch.tensor_split(
+            means, (4 * n_terms**2, 4 * n_terms * (n_terms + 1)), dim=-1
+        )
+        shape = means.shape[:2]
+        return cls(
+            figures=_some(figures.movedim(-1, 1)),
+            products=products.reshape(*shape, 4, n_terms, n_terms),
+            covariance=covariance.reshape(*shape, 4, n_terms),
+            error=error,
+        )
+
+    def error_with(self, gains: Tensor) -> Tensor:
+        """Mean squared error of each crop with gains (N, cells, 4 K), (N,)."""
+        gains = gains.reshape(self.covariance.shape)
+        squares = torch.einsum("...k,...kl,...l->...", gains, self.products, gains)
+        error = self.error - 2.0 * (gains * self.covariance).sum(dim=-1) + squares
+        return error.clamp_min(0.0).mean(dim=(1, 2))
+
+    def rows(self, index: Tensor) -> Cells:
+        """Some of the crops."""
+        return Cells(*(field[index] for field in self))
+
+
+def fit_networks(
+    networks: AgreeingNetworks,
+    gather: Callable[[], tuple[Cells, Tensor]],
+    n_crops: int,
+    random: torch.Generator,
+    on_step: Callable[[float], None],
+) -> None:
+    """Fit all members anew, each on crops of two thirds of the groups.
+
+    What counts is the mean logarithm of each crop's error over that without gains: decibels, so
+    that to spoil a nearly right crop costs what to mend a bad one gains.
+
+    Args:
+        networks: Changed in place.
+        gather: Measures ``CROPS_AT_ONCE`` crops and names the group of each.
+        n_crops: How many to gather.
+        random: Of initialisation, crops and noise.
+        on_step: Called with the share done.
+    """
+    n_batches = math.ceil(n_crops / CROPS_AT_ONCE)
+    gathered, groups = [], []
+    with torch.no_grad():
+        for batch in range(n_batches):
+            some, group = gather()
+            gathered.append(some)
+            groups.append(group)
+            on_step(_SHARE_GATHERING * (batch + 1) / n_batches)
+    cells = Cells(*(torch.cat(fields) for fields in zip(*gathered, strict=True)))
+    _fit_members(networks, cells, torch.cat(groups), random)
+    on_step(1.0)
+
+
+def spoiled_for_fitting(
+    scene: SurrogateScene, left_out: frozenset[str], random: torch.Generator
+) -> Surrogate:
+    """Crops that are right, nearly right, wrong in one way or in many; a third wrong in detail."""
+    batch = (scene.truth.shape[0],)
+    kind = uniform(batch, 0.0, 1.0, random)
+    severity = uniform(batch, 0.0, 1.0, random)
+    nearly_right = uniform(batch, *_NEARLY_RIGHT, random)
+    severity = torch.where(kind < _SHARE_RIGHT + _SHARE_NEARLY_RIGHT, nearly_right, severity)
+    severity = torch.where(kind < _SHARE_RIGHT, 0.0, severity)
+    switch_on = uniform(batch, 0.02, 0.28, random)
+    has_one = uniform(batch, 0.0, 1.0, random) < _SHARE_ONE_FAULT
+    one = uniform(batch, 0.0, len(FAULTS), random).long()
+    strengths = {}
+    for number, name in enumerate(FAULTS):
+        is_on = uniform(batch, 0.0, 1.0, random) < switch_on
+        is_on = torch.where(has_one, one == number, is_on)
+        strength = torch.where(is_on, severity * uniform(batch, 0.3, 1.0, random), 0.0)
+        if name in _SHARES_BESIDES:
+            comes_besides = uniform(batch, 0.0, 1.0, random) < _SHARES_BESIDES[name]
+            strength = torch.where(comes_besides, uniform(batch, 0.0, 1.0, random), strength)
+        if name not in left_out:
+            strengths[name] = strength
+    return spoiled(scene, strengths, random)
+
+
+def _some(cells: Tensor) -> Tensor:
+    """Every second cell of (B, C, y, x) along each axis, (B, cells, C)."""
+    return cells[:, :, ::_EVERY_CELL, 1::_EVERY_CELL].flatten(2).transpose(1, 2)
+
+
+def _fit_members(
+    networks: AgreeingNetworks, cells: Cells, groups: Tensor, random: torch.Generator
+) -> None:
+    seen = cells.figures.flatten(0, 1)
+    networks.figure_mean.copy_(seen.mean(dim=0))
+    networks.figure_std.copy_(seen.std(dim=0).clamp_min(1e-3))
+    _initialise(networks, random)
+    n_steps = max(1, min(_MOST_STEPS, len(groups) // _CROPS_PER_STEP))
+    optimizer = torch.optim.AdamW(networks.parameters(), weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=n_steps)
+    n_members = len(networks.weights[0])
+    own_crops = [_crops_of_some_groups(groups, random) for _ in range(n_members)]
+    networks.requires_grad_(requires_grad=True)
+    for _ in range(n_steps):
+        index = torch.cat(
+            [own[uniform((_BATCH,), 0.0, len(own), random).long()] for own in own_crops]
+        )
+        batch = cells.rows(index)
+        noise = torch.randn(batch.figures.shape, generator=random, device=random.device)
+        seen = batch.figures + _FIGURE_NOISE * networks.figure_std * noise
+        gains = networks.gains_of_members(seen.reshape(n_members, -1, seen.shape[-1]))
+        after = batch.error_with(gains.reshape(len(index), -1, gains.shape[-1]))
+        before = batch.error.mean(dim=(1, 2))
+        loss = ((after + _ERROR_FLOOR) / (before + _ERROR_FLOOR)).log().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    networks.requires_grad_(requires_grad=False)
+
+
+def _initialise(networks: AgreeingNetworks, random: torch.Generator) -> None:
+    with torch.no_grad():
+        for weight in networks.weights:
+            spread = weight.shape[1] ** -0.5
+            weight.copy_(torch.randn(weight.shape, generator=random, device=random.device) * spread)
+        networks.weights[-1].mul_(0.05)
+        for bias in networks.biases:
+            nn.init.zeros_(bias)
+
+
+def _crops_of_some_groups(groups: Tensor, random: torch.Generator) -> Tensor:
+    """Which crops a member sees: those of two thirds of the groups, at least of one."""
+    n_groups = int(groups.max()) + 1
+    n_chosen = max(1, round(_SHARE_OF_GROUPS * n_groups))
+    chosen = torch.randperm(n_groups, generator=random, device=groups.device)[:n_chosen]
+    return torch.isin(groups, chosen).nonzero()[:, 0]
