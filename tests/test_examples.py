@@ -240,7 +240,7 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "training" / "seventh" / "last.safetensors").is_file()
+    assert (tmp_path / "training" / "tenth" / "average.safetensors").is_file()
     assert (tmp_path / "parts.txt").read_text().splitlines() == [
         "training/first None True",
         "training/second training/first/best.safetensors True",
@@ -252,10 +252,13 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "training/fifth training/fourth/average.safetensors True",
         "training/sixth training/fifth/average.safetensors True",
         "training/seventh training/sixth/last.safetensors True",
+        "training/eighth training/seventh/last.safetensors True",
+        "training/ninth training/eighth/average.safetensors True",
+        "training/tenth training/ninth/last.safetensors True",
     ]
     monkeypatch.chdir(tmp_path)
     averages = [line.split() for line in (tmp_path / "averages.txt").read_text().splitlines()]
-    parts = [f"training/{part}" for part in ("second", "fourth", "fifth")]
+    parts = [f"training/{part}" for part in ("second", "fourth", "fifth", "eighth", "tenth")]
     assert [each[3] for each in averages] == [f"{part}/average.safetensors" for part in parts]
     for each in averages:
         Path(each[3]).unlink()

@@ -13,16 +13,15 @@ FINEST_PX: Final = 0.7
 """Detail finer than this blur tells a blurred tile from a sharp one."""
 
 _LEAST_VISIBLE: Final = 0.77
-_MISSING_EXPONENT: Final = 1.25
+_MISSING_EXPONENT: Final = 1.36
 
-_SHARP_SHARE: Final = 0.28
+_SHARP_SHARE: Final = 0.2995
 _BLURRED_SHARE: Final = 0.20
 """Share of the finest detail in the strength of all. True tiles have 0.34 to 0.61, means that have
 taken wrong detail away mostly 0.25 and more, blurred tiles mostly 0.16 to 0.23."""
 
 _MOST_GAIN: Final = 3.0
 _MORE_OF_THE_FINEST: Final = 2.0
-_MORE_DRAWN_ON_BLUR: Final = 0.36
 
 
 def detail_to_add(
@@ -38,7 +37,8 @@ def detail_to_add(
 
     Where the finest detail is far weaker than it is beside other detail in any sharp tile, the mean
     is blurred: detail is there, but faint. It is amplified, up to the strength that is expected:
-    for the same power that costs less error than noise, which knows nothing of the tile.
+    for the same power that costs less error than noise, which knows nothing of the tile. Where it
+    stays too weak, since no more than ``_MOST_GAIN`` can be made of it, more is drawn.
 
     Args:
         residual: What was drawn, of strength 1.
@@ -59,5 +59,7 @@ def detail_to_add(
     blur = ((_SHARP_SHARE - share) / (_SHARP_SHARE - _BLURRED_SHARE)).clamp(0.0, 1.0)
     lacking = blur * missing_power * (visible * strength).square()
     gain = (1.0 + lacking / present.square().clamp_min(1e-6)).sqrt().clamp_max(_MOST_GAIN)
-    drawn = torch.minimum(spread * visible, missing) * (1.0 + _MORE_DRAWN_ON_BLUR * blur)
+    still_missing = (1.0 - (gain * present / strength).square()).clamp_min(0.0)
+    drawn = torch.minimum(spread * visible, missing)
+    drawn = drawn * (1.0 + blur * still_missing)
     return drawn * residual + (gain - 1.0) * (detail + _MORE_OF_THE_FINEST * finest)

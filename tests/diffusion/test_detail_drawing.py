@@ -77,3 +77,23 @@ def test_a_flat_tile_stays_finite() -> None:
     change = detail_to_add(ones, flat, flat, ones, ones)
     assert bool(change.isfinite().all())
     assert (change > 0).all()
+
+
+def test_more_is_drawn_where_blurred_detail_stays_too_weak() -> None:
+    """Amplified threefold at most, it may be far from what is expected: then draws are doubled."""
+    mean = lowpass(natural(), 1.5)
+    detail, finest = highpass(mean), mean - lowpass(mean, FINEST_PX)
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(4))
+
+    def drawn(strength: Tensor, blurred: Tensor) -> Tensor:
+        spread = torch.full_like(mean, 9.0)
+        with_noise, without = (
+            detail_to_add(x, detail, blurred, spread, strength) for x in (noise, 0.0 * noise)
+        )
+        return (with_noise - without).square().mean().sqrt()
+
+    present = local_strength(detail)
+    for times, least, most in ((2.0, 1.0, 1.05), (20.0, 1.9, 2.0)):
+        # As fine as all of the detail: sharp.
+        ratio = drawn(times * present, finest) / drawn(times * present, detail)
+        assert least - 1e-3 <= float(ratio) <= most + 1e-3

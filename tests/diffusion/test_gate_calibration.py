@@ -1,14 +1,53 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
+from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.gate_calibration import (
     N_GATE_FIGURES,
     GateCalibration,
     gate_figures,
 )
 from axion_stage3.diffusion.highpass import BAND_SIGMAS_PX, lowpass
+from axion_stage3.tiles.tile_loading import load_optical, load_radar
+
+if TYPE_CHECKING:
+    from axion_stage3.diffusion.network import GroundingNetwork
+
+TILES = Path(__file__).parents[2] / "examples" / "tiles"
+
+
+def examples(folder: str) -> list[torch.Tensor]:
+    load = load_radar if folder == "s1" else load_optical
+    paths = sorted((TILES / folder).glob("*.npz"))
+    return [torch.from_numpy(load(path))[None] for path in paths]
+
+
+def error(network: GroundingNetwork, opt_v2: torch.Tensor, case: int) -> float:
+    """Mean over the decibels of each band's error."""
+    truth = examples("truth")[case]
+    mean = network.encode(opt_v2, examples("s1")[case]).mean
+    squared = (mean - truth).square().mean(dim=(2, 3)).clamp_min(1e-8)
+    return float(10 * squared.log10().mean())
+
+
+@torch.no_grad()
+def test_the_bundled_one_spares_what_is_right() -> None:
+    calibrated, without = load_checkpoint().network, load_checkpoint().network
+    without.drop_gate_calibration()
+    truths, opt_v2s = examples("truth"), examples("opt_v2")
+    spared, of_one_band = [], []
+    for case, (truth, opt_v2) in enumerate(zip(truths, opt_v2s, strict=True)):
+        green_alone = truth.clone()
+        green_alone[:, 1] = opt_v2[:, 1]
+        for gains, tile in ((spared, truth), (of_one_band, green_alone)):
+            gains.append(error(without, tile, case) - error(calibrated, tile, case))
+    assert np.mean(spared) > 2.0
+    assert np.mean(of_one_band) > 0.5
 
 
 @torch.no_grad()

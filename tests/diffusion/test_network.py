@@ -135,7 +135,7 @@ def test_no_more_detail_is_drawn_than_is_missing() -> None:
     assert not drawn(9.0, 0.9 * present).any()  # all that is expected is there
     # Of twice the strength that is there, three quarters of the power are missing; noise is sharp.
     expected = highpass(
-        torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75**1.25 * 2 * present)
+        torch.einsum("ij,bjyx->biyx", network.unwhitening, noise * 0.75**1.36 * 2 * present)
     )
     torch.testing.assert_close(drawn(99.0, 2 * present), expected, rtol=1e-3, atol=1e-5)
     assert drawn(0.05, 9 * present).abs().max() < 0.001  # opt_v2 is right: too faint to be drawn
