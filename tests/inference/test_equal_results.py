@@ -124,7 +124,7 @@ def test_threads_within_a_batch_change_nothing(
 def test_bfloat16_is_within_two_hundredths_of_a_standard_deviation(
     bundled: Checkpoint, timesteps: int
 ) -> None:
-    """On all examples; single pixels of one dark tile are a little beyond.
+    """On all examples; single pixels of two dark tiles are beyond when detail is drawn.
 
     How far depends on the processor: where it has no bfloat16 of its own, oneDNN rounds elsewhere.
     """
@@ -136,7 +136,7 @@ def test_bfloat16_is_within_two_hundredths_of_a_standard_deviation(
     )
     errors = (rounded - expected).abs().flatten(1) / expected.std(dim=(1, 2, 3))[:, None]
     assert bool((errors.amax(dim=1) > 1e-5).all())
-    assert float(errors.max()) <= (2.2e-2 if timesteps == 1 else 4.5e-2)
+    assert float(errors.max()) <= (2e-2 if timesteps == 1 else 4.5e-2)
     assert float((errors > 2e-2).float().mean(dim=1).max()) <= 4e-4
 
 
