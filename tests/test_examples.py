@@ -183,6 +183,9 @@ def test_the_tiles_here_are_those_that_their_script_makes(
         "reference_fifth.toml",
         "reference_sixth.toml",
         "reference_seventh.toml",
+        "reference_eighth.toml",
+        "reference_ninth.toml",
+        "reference_tenth.toml",
     ],
 )
 def test_the_training_configurations_can_work(name: str) -> None:

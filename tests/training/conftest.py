@@ -6,13 +6,20 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from finished_training import Finished, make_trainer
 
+from axion_stage3.runs.interruption import Interruption
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.npz_writer import write_npz
+from axion_stage3.training import surrogate_families, training_material
+from axion_stage3.training.radar_generator import DrawCounts
 from axion_stage3.training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from axion_stage3.training.trainer import Trainer
 
 N_TRAIN, N_VAL = 4, 2
 
@@ -54,3 +61,34 @@ def config() -> TrainingConfig:
         equalizer_crops=16,
         generator_batch_size=2,
     )
+
+
+@pytest.fixture(scope="module")
+def little_material() -> Iterator[None]:
+    """One draw of the generators for a tile, not eleven; no test of training looks at the draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (training_material, surrogate_families):
+            patch.setattr(module, "N_DRAWS", DrawCounts(sharp=1, smooth=0))
+        patch.setattr(training_material, "_BATCHES_FOR_CONSTANTS", 4)
+        yield
+
+
+@pytest.fixture
+def start(
+    little_material: None, shared_data_dir: Path, tmp_path: Path
+) -> Callable[[TrainingConfig, str], Trainer]:
+    """Make a trainer with its output in a folder of the given name."""
+    return lambda config, name: make_trainer(shared_data_dir, config, tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    little_material: None,
+    shared_data_dir: Path,
+    config: TrainingConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Finished:
+    """Not to be changed, and neither is its folder."""
+    trainer = make_trainer(shared_data_dir, config, tmp_path_factory.mktemp("finished") / "run")
+    before = {k: v.clone() for k, v in trainer.average.module.state_dict().items()}
+    return Finished(trainer, before, trainer.run(Interruption()))
