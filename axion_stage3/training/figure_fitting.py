@@ -7,7 +7,7 @@ means over each cell. They are gathered once; the networks are then fitted in se
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,18 @@ from torch.nn.functional import avg_pool2d
 from axion_stage3.diffusion.highpass import CELL_PX
 from axion_stage3.training.random_fields import uniform
 from axion_stage3.training.stage2_faults import FAULTS
-from axion_stage3.training.stage2_surrogates import Surrogate, spoiled
+from axion_stage3.training.stage2_surrogates import Surrogate, scene_of, spoiled
+from axion_stage3.training.training_batch import TrainingBatch, batch_of, sample_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
+    from axion_stage3.training.dataset import TileSet
     from axion_stage3.training.surrogate_scene import SurrogateScene
 
-FITTING_CROP_PX: Final = 96
-CROPS_AT_ONCE: Final = 16
+_CROP_PX: Final = 96
+_CROPS_AT_ONCE: Final = 16
 _EVERY_CELL: Final = 2
 """Every second cell along each axis is looked at: neighbours tell nearly the same."""
 
@@ -110,10 +112,14 @@ class Cells(NamedTuple):
 
 def fit_networks(
     networks: AgreeingNetworks,
-    gather: Callable[[], tuple[Cells, Tensor]],
+    measure: Callable[[TrainingBatch], Cells],
+    tiles: TileSet,
+    *,
     n_crops: int,
     random: torch.Generator,
+    left_out_faults: frozenset[str],
     on_step: Callable[[float], None],
+    share_varied: float = 0.0,
 ) -> None:
     """Fit all members anew, each on crops of two thirds of the groups.
 
@@ -122,27 +128,41 @@ def fit_networks(
 
     Args:
         networks: Changed in place.
-        gather: Measures ``CROPS_AT_ONCE`` crops and names the group of each.
-        n_crops: How many to gather.
-        random: Of initialisation, crops and noise.
+        measure: Makes cells of a batch of crops.
+        tiles: Training tiles.
+        n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
+            elsewhere.
+        random: Of crops, faults, initialisation and noise.
+        left_out_faults: Faults never used.
         on_step: Called with the share done.
+        share_varied: Share of batches that are varied in shape, detail and colours too.
     """
-    n_batches = math.ceil(n_crops / CROPS_AT_ONCE)
+    n_batches = math.ceil(n_crops / _CROPS_AT_ONCE)
     gathered, groups = [], []
     with torch.no_grad():
-        for batch in range(n_batches):
-            some, group = gather()
-            gathered.append(some)
-            groups.append(group)
-            on_step(_SHARE_GATHERING * (batch + 1) / n_batches)
+        for number in range(n_batches):
+            batch, tile_index = _fitting_batch(tiles, share_varied, left_out_faults, random)
+            gathered.append(measure(batch))
+            groups.append(tiles.group_index[tile_index])
+            on_step(_SHARE_GATHERING * (number + 1) / n_batches)
     cells = Cells(*(torch.cat(fields) for fields in zip(*gathered, strict=True)))
     _fit_members(networks, cells, torch.cat(groups), random)
     on_step(1.0)
 
 
-def spoiled_for_fitting(
-    scene: SurrogateScene, left_out: frozenset[str], random: torch.Generator
-) -> Surrogate:
+def _fitting_batch(
+    tiles: TileSet, share_varied: float, left_out: frozenset[str], random: torch.Generator
+) -> tuple[TrainingBatch, Tensor]:
+    """A batch of crops, and which tile each was cut from."""
+    crop_px = min(_CROP_PX, tiles.smallest_px // CELL_PX * CELL_PX)
+    is_varied = share_varied > 0 and float(uniform((1,), 0.0, 1.0, random)) < share_varied
+    variation: Literal["light", "all"] = "all" if is_varied else "light"
+    crops, pair = sample_pairs(tiles, _CROPS_AT_ONCE, crop_px, variation, random)
+    scene = scene_of(pair.truth, pair.s1, pair.generated, random)
+    return batch_of(crops, pair, _spoiled(scene, left_out, random)), crops.tile_index
+
+
+def _spoiled(scene: SurrogateScene, left_out: frozenset[str], random: torch.Generator) -> Surrogate:
     """Crops that are right, nearly right, wrong in one way or in many; a third wrong in detail."""
     batch = (scene.truth.shape[0],)
     kind = uniform(batch, 0.0, 1.0, random)

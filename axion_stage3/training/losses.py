@@ -14,6 +14,7 @@ from axion_stage3.diffusion.network import to_network_space
 
 if TYPE_CHECKING:
     from axion_stage3.diffusion.network import Encoding, GroundingNetwork
+    from axion_stage3.training.training_batch import TrainingBatch
 
 _CURVED_FLOOR, _LINEAR_FLOOR = 4e-6, 2e-6
 _DOUBT_WEIGHT = 0.01
@@ -23,22 +24,6 @@ _LOG_SIGMA_MEAN, _LOG_SIGMA_STD = -0.3, 1.2
 _N_LEVELS = 4
 _LEAST_STRENGTH = 0.05
 _DOUBT_WINDOW_PX = 5
-
-
-class TrainingBatch(NamedTuple):
-    """A batch of crops; optical ones (B, 4, H, W), reflectance.
-
-    Attributes:
-        truth: What was there.
-        mendable: What a perfect network could make of opt_v2; the truth for a real Stage 2 output.
-        opt_v2: Stage 2 output.
-        s1: Radar, (B, 2, H, W), dB.
-    """
-
-    truth: Tensor
-    mendable: Tensor
-    opt_v2: Tensor
-    s1: Tensor
 
 
 class Losses(NamedTuple):

@@ -16,12 +16,11 @@ from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
-from axion_stage3.training.augmentation import MARGIN_FACTOR, TruePair, in_other_light, vary
 from axion_stage3.training.equalizer_fitting import fit_equalizer
 from axion_stage3.training.gate_fitting import fit_gate_calibration
-from axion_stage3.training.losses import Losses, TrainingBatch, grounding_losses
-from axion_stage3.training.random_fields import centre_crop
+from axion_stage3.training.losses import Losses, grounding_losses
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
+from axion_stage3.training.training_batch import TrainingBatch, batch_of, sample_pairs
 from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import STATE_NAME, load_state, save_state, share_done
 from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from axion_stage3.runs.interruption import Interruption
-    from axion_stage3.training.dataset import Crops
     from axion_stage3.training.training_config import TrainingConfig
 
 TRAINING_SCHEMA_VERSION: Final = 1
@@ -223,37 +221,17 @@ class Trainer:
         """Varied crops with a surrogate opt_v2, or crops as they are with a real one."""
         config, random = self.config, self.random
         with torch.no_grad():
-            crops, pair = self._varied_crops()
-            scene = scene_of(pair.truth, pair.s1, pair.generated, random)
+            crops, pair = sample_pairs(
+                self.material.tiles, config.batch_size, config.crop_px, config.variation, random
+            )
             surrogate = training_surrogate(
-                scene,
+                scene_of(pair.truth, pair.s1, pair.generated, random),
                 random,
                 left_out=frozenset(config.left_out_faults),
                 share_untouched=config.share_untouched,
                 emphasis=max(0.0, 1.0 - self.progress / config.emphasis_share),
             )
-            # A real Stage 2 output goes with the truth and the radar as they were, not as varied.
-            is_real = crops.has_opt_v2[:, None, None, None]
-            batch = TrainingBatch(
-                truth=torch.where(is_real, self._cut(crops.truth), pair.truth),
-                mendable=torch.where(is_real, self._cut(crops.truth), surrogate.mendable),
-                opt_v2=torch.where(is_real, self._cut(crops.opt_v2), surrogate.opt_v2),
-                s1=torch.where(is_real, self._cut(crops.s1), pair.s1),
-            )
-        return batch, crops.tile_index
-
-    def _varied_crops(self) -> tuple[Crops, TruePair]:
-        """Crops as they are, perhaps larger than needed, and what variation made of them."""
-        config, tiles, random = self.config, self.material.tiles, self.random
-        if config.variation == "light":
-            crops = tiles.sample(config.batch_size, config.crop_px, random)
-            return crops, TruePair(*in_other_light(crops.truth, crops.s1, random), crops.generated)
-        wide_px = min(round(MARGIN_FACTOR * config.crop_px), tiles.smallest_px)
-        crops = tiles.sample(config.batch_size, wide_px, random)
-        return crops, vary(crops, config.crop_px, random)
-
-    def _cut(self, crops: Tensor) -> Tensor:
-        return centre_crop(crops, self.config.crop_px, self.config.crop_px)
+            return batch_of(crops, pair, surrogate), crops.tile_index
 
     def _learning_rate_share(self, progress: float) -> float:
         warm_up = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
@@ -336,25 +314,20 @@ def _fit_from_figures(
         if observer is not None:
             observer.fitting_step(progress)
 
-    left_out = frozenset(config.left_out_faults)
-    if config.start_from is None or config.trained_part == "equalizer":
-        fit_equalizer(
-            network,
-            material.tiles,
-            n_crops=config.equalizer_crops,
-            seed=config.seed,
-            left_out_faults=left_out,
-            on_step=on_step,
-        )
-    elif config.trained_part == "gate":
-        fit_gate_calibration(
-            network,
-            material.tiles,
-            n_crops=config.gate_crops,
-            seed=config.seed,
-            left_out_faults=left_out,
-            on_step=on_step,
-        )
+    if config.trained_part == "gate":
+        fit, n_crops = fit_gate_calibration, config.gate_crops
+    elif config.start_from is None or config.trained_part == "equalizer":
+        fit, n_crops = fit_equalizer, config.equalizer_crops
+    else:
+        return
+    fit(
+        network,
+        material.tiles,
+        n_crops=n_crops,
+        seed=config.seed,
+        left_out_faults=frozenset(config.left_out_faults),
+        on_step=on_step,
+    )
 
 
 def _network_to_train(

@@ -10,7 +10,8 @@ from torch import Tensor
 from axion_stage3.diffusion.highpass import local_strength
 from axion_stage3.diffusion.network import GroundingNetwork, from_network_space
 from axion_stage3.testing.tile_factories import make_tile
-from axion_stage3.training.losses import TrainingBatch, grounding_losses
+from axion_stage3.training.losses import grounding_losses
+from axion_stage3.training.training_batch import TrainingBatch
 
 N_STEPS = 80
 
