@@ -198,7 +198,7 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
     document = config.get("network")
     if isinstance(document, dict):
         # Networks from before there were these.
-        document = {"equalizer_members": 0, "gate_members": 0, **document}
+        document = {"equalizer_members": 0, "gate_members": 0, "draw_members": 0, **document}
     names = {entry.name for entry in fields(NetworkConfig)}
     if not isinstance(document, dict) or set(document) != names:
         raise _refuse(path, "config entry 'network' does not describe a grounding network")
@@ -213,6 +213,7 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
         "denoiser_blocks": (1, _MAX_BLOCKS),
         "equalizer_members": (0, _MAX_MEMBERS),
         "gate_members": (0, _MAX_MEMBERS),
+        "draw_members": (0, _MAX_MEMBERS),
     }
     for key, (least, most) in ranges.items():
         if type(document[key]) is not int or not least <= document[key] <= most:
@@ -224,6 +225,7 @@ def _network_config(path: Location, config: Mapping[str, Any]) -> NetworkConfig:
         denoiser_blocks=document["denoiser_blocks"],
         equalizer_members=document["equalizer_members"],
         gate_members=document["gate_members"],
+        draw_members=document["draw_members"],
     )
 
 

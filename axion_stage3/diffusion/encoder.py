@@ -37,6 +37,7 @@ class NetworkConfig:
         denoiser_blocks: Residual blocks of the denoiser.
         equalizer_members: Networks of the equalizer that must agree; 0 for no equalizer.
         gate_members: Networks that calibrate the gate and must agree; 0 for none.
+        draw_members: Networks that calibrate how much is drawn and must agree; 0 for none.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -45,6 +46,7 @@ class NetworkConfig:
     denoiser_blocks: int = 2
     equalizer_members: int = 5
     gate_members: int = 5
+    draw_members: int = 8
 
     def as_document(self) -> dict[str, object]:
         """Return the sizes as a JSON document."""

@@ -20,8 +20,8 @@ its predicted error, learned from its true error alone. (A gate that is trained 
 lets through closes early and stays closed.) Then it is calibrated by measured figures, see
 ``gate_calibration.py``.
 
-How much of a residual is drawn, and where the mean's own detail is amplified instead, stands in
-``detail_drawing.py``.
+How much of a residual is drawn stands in ``detail_drawing.py``; that is calibrated by measured
+figures too, and the mean's own detail amplified where it is blurred, see ``draw_calibration.py``.
 Splitting into mean and residual follows CorrDiff (Mardani et al. 2023, eq. 3), the preconditioning
 of the denoiser EDM (Karras et al. 2022, eq. 7 and Table 1, with sigma_data = 1).
 
@@ -38,12 +38,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from axion_stage3.diffusion.detail_drawing import FINEST_PX, detail_to_add
+from axion_stage3.diffusion.detail_drawing import strength_to_draw
 from axion_stage3.diffusion.detail_gains import weighted_detail
+from axion_stage3.diffusion.draw_calibration import DrawCalibration
 from axion_stage3.diffusion.encoder import PACK, DetailHead, Encoder, NetworkConfig
 from axion_stage3.diffusion.equalizer import DetailEqualizer
 from axion_stage3.diffusion.gate_calibration import GateCalibration
-from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.highpass import highpass
 from axion_stage3.diffusion.residual_denoiser import (
     BoundDenoiser,
     ResidualDenoiser,
@@ -89,12 +90,14 @@ class ExpectedDetail(NamedTuple):
 
     Attributes:
         mean: As in :class:`Encoding`.
+        doubt: As in :class:`Encoding`.
         spread: Strength of the detail that the mean lacks.
         strength: Strength of all detail.
         features: Condition of the denoiser, packed at half resolution.
     """
 
     mean: Tensor
+    doubt: Tensor
     spread: Tensor
     strength: Tensor
     features: Tensor
@@ -141,6 +144,8 @@ class GroundingNetwork(nn.Module):
         members = self.config.gate_members
         self.gate_calibration = GateCalibration(members) if members else None
         self.denoiser = ResidualDenoiser(self.config)
+        members = self.config.draw_members
+        self.draw_calibration = DrawCalibration(members) if members else None
         self.register_buffer("optical_mean", torch.tensor([0.27, 0.28, 0.27, 0.46]))
         self.register_buffer("optical_std", torch.tensor([0.08, 0.08, 0.10, 0.13]))
         self.register_buffer("radar_mean", torch.tensor([-11.8, -18.2]))
@@ -164,6 +169,17 @@ class GroundingNetwork(nn.Module):
         """Take it out: what it was fitted to is about to change."""
         self.config = replace(self.config, gate_members=0)
         self.gate_calibration = None
+
+    def renew_draw_calibration(self) -> None:
+        """Put one in that changes nothing yet, in the place of one or of none."""
+        members = NetworkConfig.draw_members
+        self.config = replace(self.config, draw_members=members)
+        self.draw_calibration = DrawCalibration(members)
+
+    def drop_draw_calibration(self) -> None:
+        """Take it out: what it was fitted to is about to change."""
+        self.config = replace(self.config, draw_members=0)
+        self.draw_calibration = None
 
     def freeze_mean(self) -> None:
         """Keep training from changing mean and doubt; what draws the detail goes on."""
@@ -231,7 +247,7 @@ class GroundingNetwork(nn.Module):
         log_strengths = log_strengths[..., :height, :width].float().contiguous()
         spread, strength = _bounded_exp(log_strengths, _LOG_STRENGTH_RANGE).chunk(2, dim=1)
         condition = condition.to(encoding.fine.dtype)
-        return ExpectedDetail(encoding.mean, spread, strength, condition)
+        return ExpectedDetail(encoding.mean, encoding.doubt, spread, strength, condition)
 
     def pack(self, residual: Tensor) -> Tensor:
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
@@ -267,13 +283,27 @@ class GroundingNetwork(nn.Module):
     def compose(self, expected: ExpectedDetail, packed_residual: Tensor) -> Tensor:
         """Return opt_final = mean + highpass(W^-1 detail to add), (B, 4, H, W) reflectance."""
         mean = expected.mean
-        height, width = mean.shape[-2:]
+        added = self.drawn_detail(expected, packed_residual)
+        if self.draw_calibration is not None:
+            added = self.draw_calibration(
+                added, mean, self.expected_powers(expected), expected.doubt
+            )
+        return mean + highpass(added)
+
+    def drawn_detail(self, expected: ExpectedDetail, packed_residual: Tensor) -> Tensor:
+        """Return W^-1 of a residual as strong as is foreseen, (B, 4, H, W) reflectance."""
+        height, width = expected.mean.shape[-2:]
         residual = F.pixel_shuffle(packed_residual, PACK)[..., :height, :width].float()
-        finest = _mix_bands(self.whitening, mean - lowpass(mean, FINEST_PX))
-        added = detail_to_add(
-            residual, self.whitened_detail(mean), finest, expected.spread, expected.strength
-        )
-        return mean + highpass(_mix_bands(self.unwhitening, added))
+        detail = self.whitened_detail(expected.mean)
+        strength = strength_to_draw(detail, expected.spread, expected.strength)
+        return _mix_bands(self.unwhitening, strength * residual)
+
+    def expected_powers(self, expected: ExpectedDetail) -> tuple[Tensor, Tensor]:
+        """Return squared strengths, in each optical band, of missing and of all detail."""
+        # As if the whitened bands were independent.
+        squares = self.unwhitening.square()
+        spread, strength = expected.spread.square(), expected.strength.square()
+        return _mix_bands(squares, spread), _mix_bands(squares, strength)
 
 
 def _bounded_exp(value: Tensor, log_range: tuple[float, float]) -> Tensor:

@@ -7,7 +7,7 @@ means over each cell. They are gathered once; the networks are then fitted in se
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +56,29 @@ _ERROR_FLOOR: Final = 3e-4
 _SHARE_GATHERING: Final = 0.8
 
 
+class Moments(Protocol):
+    """What has to be known of crops to fit networks to them, one row a crop."""
+
+    @property
+    def figures(self) -> Tensor:
+        """As the networks see them, (N, cells, n_figures)."""
+
+    def rows(self, index: Tensor) -> Self:
+        """Some of the crops."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All crops of some batches."""
+
+    def loss(self, gains: Tensor) -> Tensor:
+        """What gains (N, cells, n_gains) cost, a scalar."""
+
+
+MomentsT = TypeVar("MomentsT", bound=Moments)
+
+
 class Cells(NamedTuple):
-    """What is known of cells, one row a crop (N, cells, ...); errors in standard deviations.
+    """What is known of the error of cells, one row a crop (N, cells, ...); see :class:`Moments`.
 
     With gains g of a band, its squared error is ``error - 2 g . covariance + g . products . g``.
 
@@ -86,7 +107,7 @@ class Cells(NamedTuple):
         products = (terms[:, :, :, None] * terms[:, :, None]).flatten(1, 3)
         covariance = (terms * missing[:, :, None]).flatten(1, 2)
         quadratic = torch.cat([products, covariance, missing.square()], dim=1)
-        means = _some(avg_pool2d(quadratic, CELL_PX))
+        means = cell_means(quadratic)
         products, covariance, error = torch.tensor_split(
             means, (4 * n_terms**2, 4 * n_terms * (n_terms + 1)), dim=-1
         )
@@ -99,20 +120,33 @@ class Cells(NamedTuple):
         )
 
     def error_with(self, gains: Tensor) -> Tensor:
-        """Mean squared error of each crop with gains (N, cells, 4 K), (N,)."""
+        """Mean squared error of each band of each crop with gains (N, cells, 4 K), (N, 4)."""
         gains = gains.reshape(self.covariance.shape)
         squares = torch.einsum("...k,...kl,...l->...", gains, self.products, gains)
         error = self.error - 2.0 * (gains * self.covariance).sum(dim=-1) + squares
-        return error.clamp_min(0.0).mean(dim=(1, 2))
+        return error.clamp_min(0.0).mean(dim=1)
+
+    def loss(self, gains: Tensor) -> Tensor:
+        """Mean logarithm of each crop's error over that without gains.
+
+        Decibels, so that to spoil a nearly right crop costs what to mend a bad one gains.
+        """
+        after, before = self.error_with(gains).mean(dim=1), self.error.mean(dim=(1, 2))
+        return ((after + _ERROR_FLOOR) / (before + _ERROR_FLOOR)).log().mean()
 
     def rows(self, index: Tensor) -> Cells:
         """Some of the crops."""
         return Cells(*(field[index] for field in self))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Cells]) -> Cells:
+        """All crops of some batches."""
+        return cls(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+
 
 def fit_networks(
     networks: AgreeingNetworks,
-    measure: Callable[[TrainingBatch], Cells],
+    measure: Callable[[TrainingBatch], MomentsT],
     tiles: TileSet,
     *,
     n_crops: int,
@@ -123,12 +157,9 @@ def fit_networks(
 ) -> None:
     """Fit all members anew, each on crops of two thirds of the groups.
 
-    What counts is the mean logarithm of each crop's error over that without gains: decibels, so
-    that to spoil a nearly right crop costs what to mend a bad one gains.
-
     Args:
         networks: Changed in place.
-        measure: Makes cells of a batch of crops.
+        measure: Makes moments of a batch of crops.
         tiles: Training tiles.
         n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
             elsewhere.
@@ -138,15 +169,15 @@ def fit_networks(
         share_varied: Share of batches that are varied in shape, detail and colours too.
     """
     n_batches = math.ceil(n_crops / _CROPS_AT_ONCE)
-    gathered, groups = [], []
+    gathered: list[MomentsT] = []
+    groups = []
     with torch.no_grad():
         for number in range(n_batches):
             batch, tile_index = _fitting_batch(tiles, share_varied, left_out_faults, random)
             gathered.append(measure(batch))
             groups.append(tiles.group_index[tile_index])
             on_step(_SHARE_GATHERING * (number + 1) / n_batches)
-    cells = Cells(*(torch.cat(fields) for fields in zip(*gathered, strict=True)))
-    _fit_members(networks, cells, torch.cat(groups), random)
+    _fit_members(networks, type(gathered[0]).joined(gathered), torch.cat(groups), random)
     on_step(1.0)
 
 
@@ -186,15 +217,20 @@ def _spoiled(scene: SurrogateScene, left_out: frozenset[str], random: torch.Gene
     return spoiled(scene, strengths, random)
 
 
+def cell_means(tiles: Tensor) -> Tensor:
+    """Means over cells of (B, C, H, W), (B, cells, C)."""
+    return _some(avg_pool2d(tiles, CELL_PX))
+
+
 def _some(cells: Tensor) -> Tensor:
     """Every second cell of (B, C, y, x) along each axis, (B, cells, C)."""
     return cells[:, :, ::_EVERY_CELL, 1::_EVERY_CELL].flatten(2).transpose(1, 2)
 
 
 def _fit_members(
-    networks: AgreeingNetworks, cells: Cells, groups: Tensor, random: torch.Generator
+    networks: AgreeingNetworks, moments: Moments, groups: Tensor, random: torch.Generator
 ) -> None:
-    seen = cells.figures.flatten(0, 1)
+    seen = moments.figures.flatten(0, 1)
     networks.figure_mean.copy_(seen.mean(dim=0))
     networks.figure_std.copy_(seen.std(dim=0).clamp_min(1e-3))
     _initialise(networks, random)
@@ -208,13 +244,11 @@ def _fit_members(
         index = torch.cat(
             [own[uniform((_BATCH,), 0.0, len(own), random).long()] for own in own_crops]
         )
-        batch = cells.rows(index)
+        batch = moments.rows(index)
         noise = torch.randn(batch.figures.shape, generator=random, device=random.device)
         seen = batch.figures + _FIGURE_NOISE * networks.figure_std * noise
         gains = networks.gains_of_members(seen.reshape(n_members, -1, seen.shape[-1]))
-        after = batch.error_with(gains.reshape(len(index), -1, gains.shape[-1]))
-        before = batch.error.mean(dim=(1, 2))
-        loss = ((after + _ERROR_FLOOR) / (before + _ERROR_FLOOR)).log().mean()
+        loss = batch.loss(gains.reshape(len(index), -1, gains.shape[-1]))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -16,6 +16,7 @@ from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
+from axion_stage3.training.draw_fitting import fit_draw_calibration
 from axion_stage3.training.equalizer_fitting import fit_equalizer
 from axion_stage3.training.gate_fitting import fit_gate_calibration
 from axion_stage3.training.losses import Losses, grounding_losses
@@ -118,7 +119,7 @@ class Trainer:
         config: What to do.
         material: Tiles, generators and surrogates for validation.
         output_dir: Folder of checkpoints, log and state; an interrupted run found there goes on.
-        observer: Told how far the equalizer or the gate is.
+        observer: Told how far what is fitted and not trained is.
 
     Raises:
         CheckpointError: The checkpoint to start from, or the state found, is missing or unfit.
@@ -316,6 +317,8 @@ def _fit_from_figures(
 
     if config.trained_part == "gate":
         fit, n_crops = fit_gate_calibration, config.gate_crops
+    elif config.trained_part == "draw":
+        fit, n_crops = fit_draw_calibration, config.draw_crops
     elif config.start_from is None or config.trained_part == "equalizer":
         fit, n_crops = fit_equalizer, config.equalizer_crops
     else:
@@ -337,22 +340,32 @@ def _network_to_train(
     epoch = 0
     if config.start_from is None:
         members = NetworkConfig.equalizer_members if config.equalizer_crops else 0
-        network = GroundingNetwork(NetworkConfig(equalizer_members=members, gate_members=0))
+        sizes = NetworkConfig(equalizer_members=members, gate_members=0, draw_members=0)
+        network = GroundingNetwork(sizes)
         fit_constants(network, material, config)
     else:
         given = load_checkpoint(config.start_from)
         network = given.network.requires_grad_()
         if not config.takes_steps:
             epoch = given.epoch
-        if config.trained_part == "equalizer":
-            network.renew_equalizer()
-        if config.trained_part == "gate":
-            network.renew_gate_calibration()
-        elif config.trained_part != "detail":
-            network.drop_gate_calibration()  # what it judges is about to change
-    for fitted in (network.equalizer, network.gate_calibration):
+        _renew(network, config.trained_part)
+    for fitted in (network.equalizer, network.gate_calibration, network.draw_calibration):
         if fitted is not None:
             fitted.requires_grad_(requires_grad=False)
     if config.trained_part == "detail":
         network.freeze_mean()
     return network.to(material.device), epoch
+
+
+def _renew(network: GroundingNetwork, part: str) -> None:
+    """Put in anew what is to be fitted, and take out what calibrates something that will change."""
+    if part == "draw":
+        network.renew_draw_calibration()
+        return
+    network.drop_draw_calibration()
+    if part == "gate":
+        network.renew_gate_calibration()
+    elif part != "detail":
+        network.drop_gate_calibration()
+    if part == "equalizer":
+        network.renew_equalizer()

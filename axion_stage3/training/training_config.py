@@ -53,11 +53,14 @@ class TrainingConfig(BaseModel):
     gate_crops: int = Field(
         default=24_000, ge=1, description="Crops that the gate is calibrated on."
     )
-    trained_part: Literal["all", "detail", "equalizer", "gate"] = Field(
+    draw_crops: int = Field(
+        default=24_000, ge=1, description="Crops that the draw is calibrated on."
+    )
+    trained_part: Literal["all", "detail", "equalizer", "gate", "draw"] = Field(
         default="all",
-        description="What is trained: all (a calibration of the gate, if start_from has one, is "
-        "dropped), or only what the sampler draws, at half the cost (the mean stays that of "
-        "start_from), or, without a step, the equalizer anew or the calibration of the gate.",
+        description="What is trained: all, or only what the sampler draws, at half the cost (the "
+        "mean stays that of start_from), or, without a step, the equalizer anew, the calibration "
+        "of the gate or that of the draw. Calibrations of what changes are dropped.",
     )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."
@@ -72,5 +75,5 @@ class TrainingConfig(BaseModel):
 
     @property
     def takes_steps(self) -> bool:
-        """Whether anything is trained step by step: equalizer and gate are fitted before."""
-        return self.trained_part not in ("equalizer", "gate")
+        """Whether anything is trained step by step; the rest is fitted before."""
+        return self.trained_part in ("all", "detail")

@@ -96,13 +96,14 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_a_checkpoint_from_before_there_was_an_equalizer_has_none(tmp_path: Path) -> None:
     path = tmp_path / "old.pt"
-    without = replace(SMALL, equalizer_members=0, gate_members=0)
+    without = replace(SMALL, equalizer_members=0, gate_members=0, draw_members=0)
     save_checkpoint(path, GroundingNetwork(without), epoch=1, config=CONFIG)
     entries = torch.load(path, weights_only=True)
-    for name in ("equalizer_members", "gate_members"):
+    for name in ("equalizer_members", "gate_members", "draw_members"):
         del entries["config"]["network"][name]
     network = load_checkpoint(written(tmp_path, entries)).network
-    assert (network.equalizer, network.gate_calibration) == (None, None)
+    fitted = network.equalizer, network.gate_calibration, network.draw_calibration
+    assert fitted == (None, None, None)
 
 
 def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
@@ -147,6 +148,7 @@ def test_a_file_of_more_than_512_mib_is_refused_unread(tmp_path: Path, suffix: s
             "size 'equalizer_members'",
         ),
         (lambda e: e["config"]["network"].update(gate_members=True), "size 'gate_members'"),
+        (lambda e: e["config"]["network"].update(draw_members=1.5), "size 'draw_members'"),
         (lambda e: e["config"].update(units=torch.zeros(2)), "other things than plain values"),
         (lambda e: e["config"].update(schedule={"sigma_max": -1}), "'schedule'"),
         (lambda e: e["config"].update(schedule={"speed": 1}), "'schedule'"),

@@ -1,8 +1,9 @@
-"""A small training set of synthetic tiles, and a configuration that trains in seconds."""
+"""Training sets, synthetic and of a few real tiles; a configuration that trains in seconds."""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,16 +13,27 @@ from axion_stage3.runs.interruption import Interruption
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.training import surrogate_families, training_material
+from axion_stage3.training.dataset import SplitEntry, TrainingTile, load_tiles
 from axion_stage3.training.radar_generator import DrawCounts
 from axion_stage3.training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from axion_stage3.training.trainer import Trainer
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "tiles"
 N_TRAIN, N_VAL = 4, 2
+
+
+@pytest.fixture(scope="session")
+def example_tiles(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingTile]:
+    """The real tiles of the examples, each a group of its own."""
+    data_dir = tmp_path_factory.mktemp("examples")
+    (data_dir / "s1").symlink_to(EXAMPLES / "s1")
+    (data_dir / "s2_truth").symlink_to(EXAMPLES / "truth")
+    names = sorted(path.name for path in (EXAMPLES / "truth").glob("*.npz"))
+    return load_tiles(data_dir, [SplitEntry(name, name, "train") for name in names])
 
 
 @pytest.fixture(scope="session")

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, from_network_space, to_network_space
-from axion_stage3.training.dataset import SplitEntry, TileSet, TrainingTile, load_tiles
+from axion_stage3.training.dataset import TileSet, TrainingTile
 from axion_stage3.training.equalizer_fitting import fit_equalizer
 
-TILES = Path(__file__).parents[2] / "examples" / "tiles"
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingTile]:
-    data_dir = tmp_path_factory.mktemp("pairs")
-    (data_dir / "s1").symlink_to(TILES / "s1")
-    (data_dir / "s2_truth").symlink_to(TILES / "truth")
-    names = sorted(path.name for path in (TILES / "truth").glob("*.npz"))
-    return load_tiles(data_dir, [SplitEntry(name, name, "train") for name in names])
-
-
-def fitted(pairs: list[TrainingTile]) -> GroundingNetwork:
+def fitted(example_tiles: list[TrainingTile]) -> GroundingNetwork:
     network = load_checkpoint().network
     network.renew_equalizer()
-    tiles = TileSet(pairs, [to_draws(tile) for tile in pairs], CPU)
+    tiles = TileSet(example_tiles, [to_draws(tile) for tile in example_tiles], CPU)
     fit_equalizer(network, tiles, n_crops=320, seed=0)
     return network
 
@@ -42,11 +30,13 @@ def to_draws(tile: TrainingTile) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_seconds_of_fitting_take_noise_away_and_spare_the_truth(pairs: list[TrainingTile]) -> None:
-    network = fitted(pairs)
+def test_seconds_of_fitting_take_noise_away_and_spare_the_truth(
+    example_tiles: list[TrainingTile],
+) -> None:
+    network = fitted(example_tiles)
     random = torch.Generator().manual_seed(1)
     gains, kept = [], []
-    for tile in pairs:
+    for tile in example_tiles:
         truth = torch.from_numpy(tile.truth)[None]
         noise = 0.02 * torch.randn(truth.shape, generator=random)
         noisy = from_network_space(to_network_space(truth) + noise)

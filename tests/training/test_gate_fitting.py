@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,17 +10,11 @@ import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
-from axion_stage3.training.dataset import SplitEntry, TileSet, TrainingTile, load_tiles
+from axion_stage3.training.dataset import TileSet
 from axion_stage3.training.gate_fitting import fit_gate_calibration
 
-TILES = Path(__file__).parents[2] / "examples" / "tiles"
-
-
-def load_examples(data_dir: Path) -> list[TrainingTile]:
-    (data_dir / "s1").symlink_to(TILES / "s1")
-    (data_dir / "s2_truth").symlink_to(TILES / "truth")
-    names = sorted(path.name for path in (TILES / "truth").glob("*.npz"))
-    return load_tiles(data_dir, [SplitEntry(name, name, "train") for name in names])
+if TYPE_CHECKING:
+    from axion_stage3.training.dataset import TrainingTile
 
 
 def squared_error(network: GroundingNetwork, tile: TrainingTile) -> float:
@@ -31,8 +25,8 @@ def squared_error(network: GroundingNetwork, tile: TrainingTile) -> float:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_corrections_that_do_harm_are_taken_back(tmp_path: Path) -> None:
-    tiles = load_examples(tmp_path)
+def test_corrections_that_do_harm_are_taken_back(example_tiles: list[TrainingTile]) -> None:
+    tiles = example_tiles
     network = load_checkpoint().network
     network.renew_gate_calibration()
     random = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Parts that are trained or fitted by themselves: the detail, the equalizer, the gate."""
+"""Parts that are trained or fitted by themselves: the detail, the equalizer, gate and draw."""
 
 from __future__ import annotations
 
@@ -65,31 +65,43 @@ def test_the_equalizer_is_fitted_alone(
         assert changed == {name for name in fitted if name.startswith("equalizer.")}
 
 
-def test_the_gate_is_calibrated_alone_until_the_mean_is_trained(
-    finished: Finished, start: Callable[[TrainingConfig, str], Trainer], config: TrainingConfig
+@pytest.mark.parametrize(
+    ("part", "calibration", "kept_by"),
+    [("gate", "gate_calibration", {"detail", "draw"}), ("draw", "draw_calibration", set())],
+)
+def test_what_is_calibrated_alone_is_kept_until_it_changes(
+    finished: Finished,
+    start: Callable[[TrainingConfig, str], Trainer],
+    config: TrainingConfig,
+    part: str,
+    calibration: str,
+    kept_by: set[str],
 ) -> None:
     first = finished.result.last_path
-    assert load_checkpoint(first).network.gate_calibration is None
+    assert getattr(load_checkpoint(first).network, calibration) is None
     given = load_checkpoint(first).network.state_dict()
 
     def trained(part: str, given: Path) -> Path:
-        changes = {"start_from": str(given), "trained_part": part, "gate_crops": 32}
+        crops = {"gate_crops": 32, "draw_crops": 32}
+        changes = {"start_from": str(given), "trained_part": part, **crops}
         return (
             start(config.model_copy(update=changes), f"{part}-alone").run(Interruption()).last_path
         )
 
-    last = trained("gate", first)
+    last = trained(part, first)
     calibrated = load_checkpoint(last)
     assert calibrated.epoch == load_checkpoint(first).epoch
     found = calibrated.network.state_dict()
     for name, value in given.items():
         assert torch.equal(found.pop(name), value), name
-    assert all(name.startswith("gate_calibration.") for name in found)
+    assert all(name.startswith(f"{calibration}.") for name in found)
     assert all(found[name].abs().max() > 0 for name in found if ".weights." in name)
-    kept = load_checkpoint(trained("detail", last)).network.state_dict()
-    assert all(torch.equal(kept[name], value) for name, value in found.items())
-    for part in ("all", "equalizer"):  # what it judges changes
-        assert load_checkpoint(trained(part, last)).network.gate_calibration is None
+    for other in {"all", "detail", "equalizer", "gate", "draw"} - {part}:
+        then = load_checkpoint(trained(other, last)).network
+        if other in kept_by:
+            assert all(torch.equal(then.state_dict()[name], found[name]) for name in found)
+        else:
+            assert getattr(then, calibration) is None, other
 
 
 def test_a_network_may_have_no_equalizer(

@@ -1,0 +1,107 @@
+"""The calibrated draw: how much detail is drawn, and how much the mean's own is amplified.
+
+The head of the detail foresees how strong detail is to be by what it learned from few scenes and
+faults; of others it draws twice too much or hardly any. What it foresees is therefore judged once
+more, around each place, by seven figures a band: how fast the detail of the mean fades from band to
+band, which tells how blurred it is, and how strong what it foresees is beside that.
+
+Where the mean is blurred, its own finest detail is amplified: for the same power that costs less
+error than noise, which knows nothing of the tile. With a gain g it changes by g - 1 of itself,
+noise by the root of g² - 1.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
+from axion_stage3.diffusion.highpass import (
+    BAND_SIGMAS_PX,
+    detail_bands,
+    from_cells,
+    lowpass,
+    means_around_cells,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FINEST_PX: Final = BAND_SIGMAS_PX[0]
+"""The detail that is amplified is finer than this blur."""
+
+N_DRAW_FIGURES: Final = 4 * (len(BAND_SIGMAS_PX) + 3)
+"""See :func:`draw_figures`."""
+
+_N_OPTICAL: Final = 4
+_N_GAINS: Final = 2
+_GAIN_RANGE: Final = (-1.0, 6.0)
+_LEAST_POWER: Final = 1e-12
+
+
+class DrawCalibration(AgreeingNetworks):
+    """Figures of mean and expectation around each place, and networks that turn them into gains.
+
+    Without training everything is drawn as it was foreseen, and nothing is amplified.
+
+    Args:
+        n_members: Number of networks that must agree.
+    """
+
+    def __init__(self, n_members: int) -> None:
+        super().__init__(n_members, N_DRAW_FIGURES, _N_GAINS * _N_OPTICAL, _GAIN_RANGE)
+
+    def forward(
+        self, drawn: Tensor, mean: Tensor, expected_powers: Sequence[Tensor], doubt: Tensor
+    ) -> Tensor:
+        """Return the detail to be added, (B, 4, H, W), reflectance.
+
+        Args:
+            drawn: Detail as it was foreseen, (B, 4, H, W), reflectance.
+            mean: What it is drawn on, likewise.
+            expected_powers: See :func:`draw_figures`.
+            doubt: Expected error of opt_v2, in standard deviations, likewise.
+        """
+        gains = self.gains(draw_figures(mean, expected_powers, doubt)).movedim(-1, 1).contiguous()
+        rows, columns = (from_cells(px, gains.device) for px in mean.shape[-2:])
+        of_drawn, of_finest = (rows @ gains[:, k::_N_GAINS] @ columns.mT for k in range(_N_GAINS))
+        added = torch.addcmul(drawn, of_drawn, drawn)
+        return added.addcmul_(of_finest, finest_detail(mean))
+
+
+def finest_detail(mean: Tensor) -> Tensor:
+    """The detail of (B, 4, H, W) that may be amplified."""
+    return mean - lowpass(mean, FINEST_PX)
+
+
+def draw_figures(mean: Tensor, expected_powers: Sequence[Tensor], doubt: Tensor) -> Tensor:
+    """What tells how much is to be drawn, (B, y, x, 28).
+
+    For each optical band, in logarithms, from means of some 80 px around: how much weaker each band
+    of the mean's detail is than the next coarser one (3), how strong the detail that the mean lacks
+    and all detail are expected to be, beside the second finest band (2), the former as it is (1),
+    and the expected error of opt_v2 (1).
+
+    Args:
+        mean: (B, 4, H, W), reflectance.
+        expected_powers: Squared strengths of the detail that the mean lacks and of all detail,
+            likewise.
+        doubt: Expected error of opt_v2, in standard deviations, likewise.
+    """
+    levels = [_level(band.square()) for band in detail_bands(mean)]
+    missing, wanted = (_level(power) for power in expected_powers)
+    figures = [
+        *(finer - coarser for finer, coarser in pairwise(levels)),
+        missing - levels[1],
+        wanted - levels[1],
+        missing,
+        means_around_cells(doubt.log()),
+    ]
+    return torch.cat(figures, dim=1).movedim(1, -1)
+
+
+def _level(power: Tensor) -> Tensor:
+    return 0.5 * (means_around_cells(power) + _LEAST_POWER).log()

@@ -1,0 +1,151 @@
+"""Fitting the calibration of the draw: how much a trained network draws, and amplifies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.draw_calibration import draw_figures, finest_detail
+from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.noise_schedule import NoiseSchedule
+from axion_stage3.diffusion.samplers import plan_sampling, sample_residual
+from axion_stage3.training.figure_fitting import Cells, cell_means, fit_networks
+from axion_stage3.training.random_fields import normal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from axion_stage3.diffusion.network import ExpectedDetail, GroundingNetwork
+    from axion_stage3.training.dataset import TileSet
+    from axion_stage3.training.training_batch import TrainingBatch
+
+_SHARE_VARIED: Final = 0.5
+_N_CALLS: Final = 9
+_FINE_PX: Final = 1.0
+"""Detail finer than this blur is to have the power that it has in the truth: mostly what lies
+beyond 0.2 cycles/px."""
+
+_LEAST_POWER: Final = 1e-8
+_ERROR_FLOOR: Final = 3e-8
+_DECIBEL_WEIGHT: Final = 0.1
+
+
+class DrawMoments(NamedTuple):
+    """What has to be known of crops with a draw each, reflectance.
+
+    With gains 0 everything is drawn as it was foreseen.
+
+    Attributes:
+        drawn: Of the error of opt_final.
+        fine: Of its fine detail, as the error of nothing in its place.
+        mean_error: Squared error of the mean, (N, cells, 4).
+        true_power: Power of the truth's fine detail, (N, cells, 4).
+    """
+
+    drawn: Cells
+    fine: Cells
+    mean_error: Tensor
+    true_power: Tensor
+
+    @property
+    def figures(self) -> Tensor:
+        """As the networks see them, (N, cells, n_figures)."""
+        return self.drawn.figures
+
+    def rows(self, index: Tensor) -> DrawMoments:
+        """Some of the crops."""
+        return DrawMoments(
+            self.drawn.rows(index),
+            self.fine.rows(index),
+            self.mean_error[index],
+            self.true_power[index],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[DrawMoments]) -> DrawMoments:
+        """All crops of some batches."""
+        drawn, fine, mean_error, true_power = zip(*parts, strict=True)
+        return cls(
+            Cells.joined(drawn), Cells.joined(fine), torch.cat(mean_error), torch.cat(true_power)
+        )
+
+    def loss(self, gains: Tensor) -> Tensor:
+        """How far the strength of fine detail is from the truth's, and what drawing costs.
+
+        The former as the square of (strength / true strength - 1), of all bands together and of
+        each by itself; the latter in decibels of squared error over that of the mean.
+        """
+        power, true_power = self.fine.error_with(gains), self.true_power.mean(dim=1)
+        off = _off(power.mean(dim=1), true_power.mean(dim=1)) + _off(power, true_power)
+        error = self.drawn.error_with(gains).mean(dim=1) + _ERROR_FLOOR
+        decibels = 10.0 * (error / (self.mean_error.mean(dim=(1, 2)) + _ERROR_FLOOR)).log10()
+        return off + _DECIBEL_WEIGHT * decibels.mean()
+
+
+def fit_draw_calibration(
+    network: GroundingNetwork,
+    tiles: TileSet,
+    *,
+    n_crops: int,
+    seed: int,
+    left_out_faults: frozenset[str] = frozenset(),
+    on_step: Callable[[float], None] = lambda _progress: None,
+) -> None:
+    """Fit the calibration of the draw of a trained network.
+
+    Args:
+        network: Its calibration, a new one that changes nothing yet, is changed in place.
+        tiles: Training tiles.
+        n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
+            elsewhere.
+        seed: Of crops, faults, draws and initialisation.
+        left_out_faults: Faults never used.
+        on_step: Called with the share done.
+    """
+    assert network.draw_calibration is not None
+    random = torch.Generator(device=tiles.device).manual_seed(seed + 4)
+
+    def measure(batch: TrainingBatch) -> DrawMoments:
+        expected = network.expect_detail(network.encode(batch.opt_v2, batch.s1))
+        mean, drawn = expected.mean, _draw(network, expected, random)
+        figures = draw_figures(mean, network.expected_powers(expected), expected.doubt)
+        weighed = highpass(drawn), finest_detail(mean)
+        opt_final = mean + weighed[0]
+        fine_of_weighed = [_fine(detail) for detail in weighed]
+        return DrawMoments(
+            drawn=Cells.of(figures, weighed, batch.truth - opt_final),
+            fine=Cells.of(figures, fine_of_weighed, -_fine(opt_final)),
+            mean_error=cell_means((batch.truth - mean).square()),
+            true_power=cell_means(_fine(batch.truth).square()),
+        )
+
+    fit_networks(
+        network.draw_calibration,
+        measure,
+        tiles,
+        n_crops=n_crops,
+        random=random,
+        left_out_faults=left_out_faults,
+        on_step=on_step,
+        share_varied=_SHARE_VARIED,
+    )
+
+
+def _draw(network: GroundingNetwork, expected: ExpectedDetail, random: torch.Generator) -> Tensor:
+    """Detail as it is foreseen, drawn as by default, (B, 4, H, W)."""
+    plan = plan_sampling("2m", _N_CALLS, NoiseSchedule())
+    noise = network.pack(normal(tuple(expected.mean.shape), random))
+    denoiser = network.bind(expected, plan.sigmas)
+    residual = sample_residual(denoiser, noise, plan, lambda _step: noise)
+    return network.drawn_detail(expected, residual)
+
+
+def _fine(tiles: Tensor) -> Tensor:
+    return tiles - lowpass(tiles, _FINE_PX)
+
+
+def _off(power: Tensor, true_power: Tensor) -> Tensor:
+    ratio = (power + _LEAST_POWER) / (true_power + _LEAST_POWER)
+    return 2.0 * (ratio.sqrt() - 1.0).square().mean()

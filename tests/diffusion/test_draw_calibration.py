@@ -1,0 +1,99 @@
+"""The calibrated draw: what its gains do, what its figures tell, and what the bundled one gains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from axion_stage3.diffusion.checkpoint import load_checkpoint
+from axion_stage3.diffusion.draw_calibration import (
+    N_DRAW_FIGURES,
+    DrawCalibration,
+    draw_figures,
+    finest_detail,
+)
+from axion_stage3.diffusion.highpass import lowpass
+from axion_stage3.diffusion.network import from_network_space, to_network_space
+from axion_stage3.inference.predictor import Predictor
+from axion_stage3.statistics.spectrum import hf_power_ratio
+from axion_stage3.tiles.tile_loading import load_optical, load_radar
+
+TILES = Path(__file__).parents[2] / "examples" / "tiles"
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def powers(value: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.full_like(like, value), torch.full_like(like, value)
+
+
+@torch.no_grad()
+def test_without_training_everything_is_drawn_as_foreseen() -> None:
+    drawn, mean = noise(1, 4, 40, 56), noise(1, 4, 40, 56, seed=1)
+    added = DrawCalibration(3)(drawn.clone(), mean, powers(1.0, mean), torch.ones_like(mean))
+    assert torch.equal(added, drawn)
+
+
+@torch.no_grad()
+def test_each_band_is_drawn_and_amplified_by_its_own_gains() -> None:
+    calibration = DrawCalibration(2)
+    of_drawn, of_finest = (-9.0, -0.5, 0.0, 9.0), (9.0, 0.0, 0.5, -9.0)
+    pairs = [gain for both in zip(of_drawn, of_finest, strict=True) for gain in both]
+    calibration.biases[-1][..., :] = torch.tensor(pairs)
+    drawn, mean = noise(1, 4, 33, 47), noise(1, 4, 33, 47, seed=1)
+    shares = torch.tensor([0.0, 0.5, 1.0, 7.0])[:, None, None]
+    amplified = torch.tensor([6.0, 0.0, 0.5, -1.0])[:, None, None]
+    expected = shares * drawn + amplified * finest_detail(mean)
+    added = calibration(drawn.clone(), mean, powers(1.0, mean), torch.ones_like(mean))
+    torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_figures_tell_blur_and_how_strong_what_is_foreseen_is_beside_the_mean() -> None:
+    mean = 0.1 * noise(1, 4, 64, 96)
+    found = draw_figures(mean, (4.0 * mean.square(), 9.0 * mean.square()), 0.3 + 0.0 * mean)
+    assert found.shape == (1, 4, 6, N_DRAW_FIGURES)
+    *weaker, missing, wanted, level, doubt = found.unflatten(-1, (-1, 4)).unbind(dim=-2)
+    torch.testing.assert_close(wanted - missing, torch.full_like(wanted, float(np.log(1.5))))
+    torch.testing.assert_close(level, torch.full_like(level, float(np.log(0.2))), rtol=0, atol=0.1)
+    torch.testing.assert_close(doubt, torch.full_like(doubt, float(np.log(0.3))))
+    blurred = draw_figures(lowpass(mean, 1.5), powers(0.01, mean), torch.ones_like(mean))
+    faded = blurred.unflatten(-1, (-1, 4))[..., 0, :]
+    assert (faded < weaker[0] - 0.5).all()
+    # Neither contrast nor brightness changes what tells blur.
+    brighter = draw_figures(3.0 * mean + 0.2, powers(0.01, mean), torch.ones_like(mean))
+    torch.testing.assert_close(brighter[..., :12], found[..., :12], rtol=1e-3, atol=1e-3)
+
+
+def test_the_bundled_one_draws_nearer_to_the_truth() -> None:
+    calibrated, without = load_checkpoint(), load_checkpoint()
+    without.network.drop_draw_calibration()
+    predictors = [Predictor(checkpoint, "cpu", "fp32") for checkpoint in (without, calibrated)]
+    off: dict[str, list[list[float]]] = {"blurred": [], "strongly blurred": []}
+    lost: list[list[float]] = []
+    for path in sorted((TILES / "truth").glob("*.npz"))[:6]:
+        truth = load_optical(path)
+        s1 = torch.from_numpy(load_radar(TILES / "s1" / path.name))[None]
+        sharp = torch.from_numpy(truth)[None]
+        blurred = {
+            name: from_network_space(lowpass(to_network_space(sharp), px))
+            for name, px in (("blurred", 1.5), ("strongly blurred", 3.0))
+        }
+        for name, opt_v2 in blurred.items():
+            outputs = [
+                p.predict(opt_v2, s1, [path.name], timesteps=10).opt_final for p in predictors
+            ]
+            ratios = [hf_power_ratio(np.asarray(output[0]), truth) for output in outputs]
+            off[name].append([abs(float(np.log(ratio))) for ratio in ratios])
+        outputs = [p.predict(sharp, s1, [path.name], timesteps=10).opt_final for p in predictors]
+        lost.append([float(np.square(np.asarray(output[0]) - truth).mean()) for output in outputs])
+    for distances in off.values():
+        before, after = np.mean(distances, axis=0)
+        assert after < 0.8 * before
+    before, after = np.log10(lost).mean(axis=0)
+    assert after < before
