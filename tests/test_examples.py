@@ -186,6 +186,7 @@ def test_the_tiles_here_are_those_that_their_script_makes(
         "reference_eighth.toml",
         "reference_ninth.toml",
         "reference_tenth.toml",
+        "reference_eleventh.toml",
     ],
 )
 def test_the_training_configurations_can_work(name: str) -> None:
@@ -243,7 +244,7 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "training" / "tenth" / "average.safetensors").is_file()
+    assert (tmp_path / "training" / "eleventh" / "last.safetensors").is_file()
     assert (tmp_path / "parts.txt").read_text().splitlines() == [
         "training/first None True",
         "training/second training/first/best.safetensors True",
@@ -258,6 +259,7 @@ def test_train_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "training/eighth training/seventh/last.safetensors True",
         "training/ninth training/eighth/average.safetensors True",
         "training/tenth training/ninth/last.safetensors True",
+        "training/eleventh training/tenth/average.safetensors True",
     ]
     monkeypatch.chdir(tmp_path)
     averages = [line.split() for line in (tmp_path / "averages.txt").read_text().splitlines()]

@@ -23,15 +23,11 @@ from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
     detail_bands,
     from_cells,
-    lowpass,
     means_around_cells,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-FINEST_PX: Final = BAND_SIGMAS_PX[0]
-"""The detail that is amplified is finer than this blur."""
 
 N_DRAW_FIGURES: Final = 4 * (len(BAND_SIGMAS_PX) + 3)
 """See :func:`draw_figures`."""
@@ -65,19 +61,17 @@ class DrawCalibration(AgreeingNetworks):
             expected_powers: See :func:`draw_figures`.
             doubt: Expected error of opt_v2, in standard deviations, likewise.
         """
-        gains = self.gains(draw_figures(mean, expected_powers, doubt)).movedim(-1, 1).contiguous()
+        bands = detail_bands(mean)
+        gains = self.gains(draw_figures(bands, expected_powers, doubt)).movedim(-1, 1).contiguous()
         rows, columns = (from_cells(px, gains.device) for px in mean.shape[-2:])
         of_drawn, of_finest = (rows @ gains[:, k::_N_GAINS] @ columns.mT for k in range(_N_GAINS))
         added = torch.addcmul(drawn, of_drawn, drawn)
-        return added.addcmul_(of_finest, finest_detail(mean))
+        return added.addcmul_(of_finest, bands[0])
 
 
-def finest_detail(mean: Tensor) -> Tensor:
-    """The detail of (B, 4, H, W) that may be amplified."""
-    return mean - lowpass(mean, FINEST_PX)
-
-
-def draw_figures(mean: Tensor, expected_powers: Sequence[Tensor], doubt: Tensor) -> Tensor:
+def draw_figures(
+    bands: Sequence[Tensor], expected_powers: Sequence[Tensor], doubt: Tensor
+) -> Tensor:
     """What tells how much is to be drawn, (B, y, x, 28).
 
     For each optical band, in logarithms, from means of some 80 px around: how much weaker each band
@@ -86,12 +80,12 @@ def draw_figures(mean: Tensor, expected_powers: Sequence[Tensor], doubt: Tensor)
     and the expected error of opt_v2 (1).
 
     Args:
-        mean: (B, 4, H, W), reflectance.
+        bands: Bands of the mean's detail, the finest first, (B, 4, H, W) each, reflectance.
         expected_powers: Squared strengths of the detail that the mean lacks and of all detail,
             likewise.
         doubt: Expected error of opt_v2, in standard deviations, likewise.
     """
-    levels = [_level(band.square()) for band in detail_bands(mean)]
+    levels = [_level(band.square()) for band in bands]
     missing, wanted = (_level(power) for power in expected_powers)
     figures = [
         *(finer - coarser for finer, coarser in pairwise(levels)),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from axion_stage3.diffusion.draw_calibration import draw_figures, finest_detail
-from axion_stage3.diffusion.highpass import highpass, lowpass
+from axion_stage3.diffusion.draw_calibration import draw_figures
+from axion_stage3.diffusion.highpass import detail_bands, highpass, lowpass
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.diffusion.samplers import plan_sampling, sample_residual
 from axion_stage3.training.figure_fitting import Cells, cell_means, fit_networks
@@ -110,8 +110,9 @@ def fit_draw_calibration(
     def measure(batch: TrainingBatch) -> DrawMoments:
         expected = network.expect_detail(network.encode(batch.opt_v2, batch.s1))
         mean, drawn = expected.mean, _draw(network, expected, random)
-        figures = draw_figures(mean, network.expected_powers(expected), expected.doubt)
-        weighed = highpass(drawn), finest_detail(mean)
+        bands = detail_bands(mean)
+        figures = draw_figures(bands, network.expected_powers(expected), expected.doubt)
+        weighed = highpass(drawn), bands[0]
         opt_final = mean + weighed[0]
         fine_of_weighed = [_fine(detail) for detail in weighed]
         return DrawMoments(
