@@ -2,7 +2,7 @@
 
 The head of the detail foresees how strong detail is to be by what it learned from few scenes and
 faults; of others it draws twice too much or hardly any. What it foresees is therefore judged once
-more, around each place, by seven figures a band: how fast the detail of the mean fades from band to
+more, around each place, by six figures a band: how fast the detail of the mean fades from band to
 band, which tells how blurred it is, and how strong what it foresees is beside that.
 
 Where the mean is blurred, its own finest detail is amplified: for the same power that costs less
@@ -29,7 +29,7 @@ from axion_stage3.diffusion.highpass import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-N_DRAW_FIGURES: Final = 4 * (len(BAND_SIGMAS_PX) + 3)
+N_DRAW_FIGURES: Final = 4 * (len(BAND_SIGMAS_PX) + 2)
 """See :func:`draw_figures`."""
 
 _N_OPTICAL: Final = 4
@@ -50,40 +50,34 @@ class DrawCalibration(AgreeingNetworks):
     def __init__(self, n_members: int) -> None:
         super().__init__(n_members, N_DRAW_FIGURES, _N_GAINS * _N_OPTICAL, _GAIN_RANGE)
 
-    def forward(
-        self, drawn: Tensor, mean: Tensor, expected_powers: Sequence[Tensor], doubt: Tensor
-    ) -> Tensor:
+    def forward(self, drawn: Tensor, mean: Tensor, expected_powers: Sequence[Tensor]) -> Tensor:
         """Return the detail to be added, (B, 4, H, W), reflectance.
 
         Args:
             drawn: Detail as it was foreseen, (B, 4, H, W), reflectance.
             mean: What it is drawn on, likewise.
             expected_powers: See :func:`draw_figures`.
-            doubt: Expected error of opt_v2, in standard deviations, likewise.
         """
         bands = detail_bands(mean)
-        gains = self.gains(draw_figures(bands, expected_powers, doubt)).movedim(-1, 1).contiguous()
+        gains = self.gains(draw_figures(bands, expected_powers)).movedim(-1, 1).contiguous()
         rows, columns = (from_cells(px, gains.device) for px in mean.shape[-2:])
         of_drawn, of_finest = (rows @ gains[:, k::_N_GAINS] @ columns.mT for k in range(_N_GAINS))
         added = torch.addcmul(drawn, of_drawn, drawn)
         return added.addcmul_(of_finest, bands[0])
 
 
-def draw_figures(
-    bands: Sequence[Tensor], expected_powers: Sequence[Tensor], doubt: Tensor
-) -> Tensor:
-    """What tells how much is to be drawn, (B, y, x, 28).
+def draw_figures(bands: Sequence[Tensor], expected_powers: Sequence[Tensor]) -> Tensor:
+    """What tells how much is to be drawn, (B, y, x, 24).
 
     For each optical band, in logarithms, from means of some 80 px around: how much weaker each band
     of the mean's detail is than the next coarser one (3), how strong the detail that the mean lacks
-    and all detail are expected to be, beside the second finest band (2), the former as it is (1),
-    and the expected error of opt_v2 (1).
+    and all detail are expected to be, beside the second finest band (2), and the former as it is
+    (1).
 
     Args:
         bands: Bands of the mean's detail, the finest first, (B, 4, H, W) each, reflectance.
         expected_powers: Squared strengths of the detail that the mean lacks and of all detail,
             likewise.
-        doubt: Expected error of opt_v2, in standard deviations, likewise.
     """
     levels = [_level(band.square()) for band in bands]
     missing, wanted = (_level(power) for power in expected_powers)
@@ -92,7 +86,6 @@ def draw_figures(
         missing - levels[1],
         wanted - levels[1],
         missing,
-        means_around_cells(doubt.log()),
     ]
     return torch.cat(figures, dim=1).movedim(1, -1)
 

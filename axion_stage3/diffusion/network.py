@@ -90,14 +90,12 @@ class ExpectedDetail(NamedTuple):
 
     Attributes:
         mean: As in :class:`Encoding`.
-        doubt: As in :class:`Encoding`.
         spread: Strength of the detail that the mean lacks.
         strength: Strength of all detail.
         features: Condition of the denoiser, packed at half resolution.
     """
 
     mean: Tensor
-    doubt: Tensor
     spread: Tensor
     strength: Tensor
     features: Tensor
@@ -247,7 +245,7 @@ class GroundingNetwork(nn.Module):
         log_strengths = log_strengths[..., :height, :width].float().contiguous()
         spread, strength = _bounded_exp(log_strengths, _LOG_STRENGTH_RANGE).chunk(2, dim=1)
         condition = condition.to(encoding.fine.dtype)
-        return ExpectedDetail(encoding.mean, encoding.doubt, spread, strength, condition)
+        return ExpectedDetail(encoding.mean, spread, strength, condition)
 
     def pack(self, residual: Tensor) -> Tensor:
         """Bring a residual or noise (B, 4, H, W) into the denoiser's packed layout."""
@@ -285,9 +283,7 @@ class GroundingNetwork(nn.Module):
         mean = expected.mean
         added = self.drawn_detail(expected, packed_residual)
         if self.draw_calibration is not None:
-            added = self.draw_calibration(
-                added, mean, self.expected_powers(expected), expected.doubt
-            )
+            added = self.draw_calibration(added, mean, self.expected_powers(expected))
         return mean + highpass(added)
 
     def drawn_detail(self, expected: ExpectedDetail, packed_residual: Tensor) -> Tensor:

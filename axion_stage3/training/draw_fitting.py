@@ -111,7 +111,7 @@ def fit_draw_calibration(
         expected = network.expect_detail(network.encode(batch.opt_v2, batch.s1))
         mean, drawn = expected.mean, _draw(network, expected, random)
         bands = detail_bands(mean)
-        figures = draw_figures(bands, network.expected_powers(expected), expected.doubt)
+        figures = draw_figures(bands, network.expected_powers(expected))
         weighed = highpass(drawn), bands[0]
         opt_final = mean + weighed[0]
         fine_of_weighed = [_fine(detail) for detail in weighed]

@@ -31,14 +31,14 @@ def powers(value: float, like: Tensor) -> tuple[Tensor, Tensor]:
     return torch.full_like(like, value), torch.full_like(like, value)
 
 
-def figures_of(mean: Tensor, powers: tuple[Tensor, Tensor], doubt: Tensor) -> Tensor:
-    return draw_figures(detail_bands(mean), powers, doubt)
+def figures_of(mean: Tensor, powers: tuple[Tensor, Tensor]) -> Tensor:
+    return draw_figures(detail_bands(mean), powers)
 
 
 @torch.no_grad()
 def test_without_training_everything_is_drawn_as_foreseen() -> None:
     drawn, mean = noise(1, 4, 40, 56), noise(1, 4, 40, 56, seed=1)
-    added = DrawCalibration(3)(drawn.clone(), mean, powers(1.0, mean), torch.ones_like(mean))
+    added = DrawCalibration(3)(drawn.clone(), mean, powers(1.0, mean))
     assert torch.equal(added, drawn)
 
 
@@ -52,24 +52,23 @@ def test_each_band_is_drawn_and_amplified_by_its_own_gains() -> None:
     shares = torch.tensor([0.0, 0.5, 1.0, 7.0])[:, None, None]
     amplified = torch.tensor([6.0, 0.0, 0.5, -1.0])[:, None, None]
     expected = shares * drawn + amplified * detail_bands(mean)[0]
-    added = calibration(drawn.clone(), mean, powers(1.0, mean), torch.ones_like(mean))
+    added = calibration(drawn.clone(), mean, powers(1.0, mean))
     torch.testing.assert_close(added, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_figures_tell_blur_and_how_strong_what_is_foreseen_is_beside_the_mean() -> None:
     mean = 0.1 * noise(1, 4, 64, 96)
-    found = figures_of(mean, (4.0 * mean.square(), 9.0 * mean.square()), 0.3 + 0.0 * mean)
+    found = figures_of(mean, (4.0 * mean.square(), 9.0 * mean.square()))
     assert found.shape == (1, 4, 6, N_DRAW_FIGURES)
-    *weaker, missing, wanted, level, doubt = found.unflatten(-1, (-1, 4)).unbind(dim=-2)
+    *weaker, missing, wanted, level = found.unflatten(-1, (-1, 4)).unbind(dim=-2)
     torch.testing.assert_close(wanted - missing, torch.full_like(wanted, float(np.log(1.5))))
     torch.testing.assert_close(level, torch.full_like(level, float(np.log(0.2))), rtol=0, atol=0.1)
-    torch.testing.assert_close(doubt, torch.full_like(doubt, float(np.log(0.3))))
-    blurred = figures_of(lowpass(mean, 1.5), powers(0.01, mean), torch.ones_like(mean))
+    blurred = figures_of(lowpass(mean, 1.5), powers(0.01, mean))
     faded = blurred.unflatten(-1, (-1, 4))[..., 0, :]
     assert (faded < weaker[0] - 0.5).all()
     # Neither contrast nor brightness changes what tells blur.
-    brighter = figures_of(3.0 * mean + 0.2, powers(0.01, mean), torch.ones_like(mean))
+    brighter = figures_of(3.0 * mean + 0.2, powers(0.01, mean))
     torch.testing.assert_close(brighter[..., :12], found[..., :12], rtol=1e-3, atol=1e-3)
 
 
