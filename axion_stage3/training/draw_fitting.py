@@ -15,7 +15,7 @@ from axion_stage3.training.figure_fitting import Cells, cell_means, fit_networks
 from axion_stage3.training.random_fields import normal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from axion_stage3.diffusion.network import ExpectedDetail, GroundingNetwork
     from axion_stage3.training.dataset import TileSet
@@ -29,7 +29,7 @@ beyond 0.2 cycles/px."""
 
 _LEAST_POWER: Final = 1e-8
 _ERROR_FLOOR: Final = 3e-8
-_DECIBEL_WEIGHT: Final = 0.1
+_DECIBEL_WEIGHT: Final = 0.055
 
 
 class DrawMoments(NamedTuple):
@@ -53,23 +53,6 @@ class DrawMoments(NamedTuple):
     def figures(self) -> Tensor:
         """As the networks see them, (N, cells, n_figures)."""
         return self.drawn.figures
-
-    def rows(self, index: Tensor) -> DrawMoments:
-        """Some of the crops."""
-        return DrawMoments(
-            self.drawn.rows(index),
-            self.fine.rows(index),
-            self.mean_error[index],
-            self.true_power[index],
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[DrawMoments]) -> DrawMoments:
-        """All crops of some batches."""
-        drawn, fine, mean_error, true_power = zip(*parts, strict=True)
-        return cls(
-            Cells.joined(drawn), Cells.joined(fine), torch.cat(mean_error), torch.cat(true_power)
-        )
 
     def loss(self, gains: Tensor) -> Tensor:
         """How far the strength of fine detail is from the truth's, and what drawing costs.

@@ -7,7 +7,8 @@ means over each cell. They are gathered once; the networks are then fitted in se
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from axion_stage3.training.stage2_surrogates import Surrogate, scene_of, spoiled
 from axion_stage3.training.training_batch import TrainingBatch, batch_of, sample_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
     from axion_stage3.training.dataset import TileSet
@@ -57,18 +58,17 @@ _SHARE_GATHERING: Final = 0.8
 
 
 class Moments(Protocol):
-    """What has to be known of crops to fit networks to them, one row a crop."""
+    """What has to be known of crops to fit networks to them.
+
+    A named tuple of tensors that have a row for each crop, or of other moments.
+    """
 
     @property
     def figures(self) -> Tensor:
         """As the networks see them, (N, cells, n_figures)."""
 
-    def rows(self, index: Tensor) -> Self:
-        """Some of the crops."""
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """All crops of some batches."""
+    def __iter__(self) -> Iterator[Any]:
+        """The fields."""
 
     def loss(self, gains: Tensor) -> Tensor:
         """What gains (N, cells, n_gains) cost, a scalar."""
@@ -134,15 +134,6 @@ class Cells(NamedTuple):
         after, before = self.error_with(gains).mean(dim=1), self.error.mean(dim=(1, 2))
         return ((after + _ERROR_FLOOR) / (before + _ERROR_FLOOR)).log().mean()
 
-    def rows(self, index: Tensor) -> Cells:
-        """Some of the crops."""
-        return Cells(*(field[index] for field in self))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Cells]) -> Cells:
-        """All crops of some batches."""
-        return cls(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
-
 
 def fit_networks(
     networks: AgreeingNetworks,
@@ -169,16 +160,38 @@ def fit_networks(
         share_varied: Share of batches that are varied in shape, detail and colours too.
     """
     n_batches = math.ceil(n_crops / _CROPS_AT_ONCE)
-    gathered: list[MomentsT] = []
+    moments: MomentsT | None = None
     groups = []
     with torch.no_grad():
         for number in range(n_batches):
             batch, tile_index = _fitting_batch(tiles, share_varied, left_out_faults, random)
-            gathered.append(measure(batch))
+            measured = measure(batch)
+            # Written into what is there for all crops: small tensors that are kept hold on to the
+            # memory of large ones beside them, in the end to 20 GB.
+            if moments is None:
+                moments = _of_each(partial(_room_for, n_batches), measured)
+            _of_each(partial(_write, number), moments, measured)
             groups.append(tiles.group_index[tile_index])
             on_step(_SHARE_GATHERING * (number + 1) / n_batches)
-    _fit_members(networks, type(gathered[0]).joined(gathered), torch.cat(groups), random)
+    assert moments is not None
+    _fit_members(networks, moments, torch.cat(groups), random)
     on_step(1.0)
+
+
+def _of_each(function: Callable[..., Tensor], *moments: MomentsT) -> MomentsT:
+    """Do something to each tensor of moments, beside those of others."""
+    fields = zip(*moments, strict=True)
+    return type(moments[0])(
+        *(function(*f) if isinstance(f[0], Tensor) else _of_each(function, *f) for f in fields)
+    )
+
+
+def _room_for(n_batches: int, batch: Tensor) -> Tensor:
+    return batch.new_empty(n_batches * len(batch), *batch.shape[1:])
+
+
+def _write(number: int, all_rows: Tensor, batch: Tensor) -> Tensor:
+    return all_rows[number * len(batch) :][: len(batch)].copy_(batch)
 
 
 def _fitting_batch(
@@ -244,7 +257,7 @@ def _fit_members(
         index = torch.cat(
             [own[uniform((_BATCH,), 0.0, len(own), random).long()] for own in own_crops]
         )
-        batch = moments.rows(index)
+        batch = _of_each(lambda rows, index=index: rows[index], moments)
         noise = torch.randn(batch.figures.shape, generator=random, device=random.device)
         seen = batch.figures + _FIGURE_NOISE * networks.figure_std * noise
         gains = networks.gains_of_members(seen.reshape(n_members, -1, seen.shape[-1]))

@@ -1,4 +1,4 @@
-"""How strong the drawn detail is: no stronger than what is missing, and none that is faint."""
+"""How strong the drawn detail is: no stronger than what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_no_more_is_drawn_than_is_missing() -> None:
     present = local_strength(detail())
     far = torch.full_like(present, 99.0)
     # Of twice the strength that is there, three quarters of the power are missing.
-    expected = 0.75 * 2.0 * present
+    expected = 0.75**0.5 * 2.0 * present
     torch.testing.assert_close(strength_to_draw(detail(), far, 2.0 * present), expected)
 
 
@@ -31,14 +31,7 @@ def test_no_more_is_drawn_than_the_mean_is_expected_to_lack() -> None:
     present = local_strength(detail())
     for spread in (2.0, 5.0):
         drawn = strength_to_draw(detail(), torch.full_like(present, spread), 99.0 * present)
-        assert 0.9 * spread < drawn.min()
-        assert drawn.max() <= spread
-
-
-def test_what_is_too_faint_to_be_seen_is_not_drawn() -> None:
-    present = local_strength(detail())
-    drawn = strength_to_draw(detail(), torch.full_like(present, 0.05), 9.0 * present)
-    assert drawn.max() < 1e-4
+        assert torch.equal(drawn, torch.full_like(present, spread))
 
 
 def test_a_flat_tile_stays_finite() -> None:
