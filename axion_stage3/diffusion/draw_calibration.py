@@ -36,6 +36,8 @@ _N_OPTICAL: Final = 4
 _N_GAINS: Final = 2
 _GAIN_RANGE: Final = (-1.0, 6.0)
 _LEAST_POWER: Final = 1e-12
+_LEAST_WORTHWHILE: Final = 0.03
+"""Square of an amplification of which half is left out: small ones harm what is nearly right."""
 
 
 class DrawCalibration(AgreeingNetworks):
@@ -59,11 +61,13 @@ class DrawCalibration(AgreeingNetworks):
             expected_powers: See :func:`draw_figures`.
         """
         bands = detail_bands(mean)
-        gains = self.gains(draw_figures(bands, expected_powers)).movedim(-1, 1).contiguous()
+        gains = self.gains(draw_figures(bands, expected_powers)).movedim(-1, 1)
+        of_drawn, of_finest = (gains[:, number::_N_GAINS] for number in range(_N_GAINS))
+        square = of_finest.square()
+        of_finest = of_finest * square / (square + _LEAST_WORTHWHILE)
         rows, columns = (from_cells(px, gains.device) for px in mean.shape[-2:])
-        of_drawn, of_finest = (rows @ gains[:, k::_N_GAINS] @ columns.mT for k in range(_N_GAINS))
-        added = torch.addcmul(drawn, of_drawn, drawn)
-        return added.addcmul_(of_finest, bands[0])
+        added = torch.addcmul(drawn, rows @ of_drawn.contiguous() @ columns.mT, drawn)
+        return added.addcmul_(rows @ of_finest @ columns.mT, bands[0])
 
 
 def draw_figures(bands: Sequence[Tensor], expected_powers: Sequence[Tensor]) -> Tensor:
