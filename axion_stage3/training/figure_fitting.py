@@ -167,7 +167,7 @@ def fit_networks(
             batch, tile_index = _fitting_batch(tiles, share_varied, left_out_faults, random)
             measured = measure(batch)
             # Written into what is there for all crops: small tensors that are kept hold on to the
-            # memory of large ones beside them, in the end to 20 GB.
+            # memory of large ones beside them, 24,000 crops to more than 20 GB.
             if moments is None:
                 moments = _of_each(partial(_room_for, n_batches), measured)
             _of_each(partial(_write, number), moments, measured)
