@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.highpass import local_strength
+
+_ROUNDED_OFF: Final = 1e-3
 
 
 def strength_to_draw(detail: Tensor, spread: Tensor, strength: Tensor) -> Tensor:
@@ -21,6 +25,8 @@ def strength_to_draw(detail: Tensor, spread: Tensor, strength: Tensor) -> Tensor
         spread: Expected strength of the detail that the mean lacks.
         strength: Expected strength of all detail.
     """
-    present = local_strength(detail)
-    missing = (strength.square() - present.square()).clamp_min(0.0).sqrt()
-    return torch.minimum(spread, missing)
+    power = strength.square()
+    missing = (power - local_strength(detail).square()).clamp_min(0.0)
+    # Nearly its root, whose slope is unbounded where nothing is missing: rounding would decide how
+    # much is drawn.
+    return torch.minimum(spread, missing / (missing + _ROUNDED_OFF * power).sqrt())

@@ -35,7 +35,8 @@ def test_windows_have_the_noise_of_the_whole(predictor: Predictor, sampler: str)
     whole, windows = (
         predictor.predict(*tile, sampler=sampler, window_px=size).opt_final for size in (512, 256)
     )
-    torch.testing.assert_close(windows, whole, rtol=0, atol=1e-5)
+    # Rounding, which the draw of this random network makes larger; other noise differs by far more.
+    torch.testing.assert_close(windows, whole, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("sampler", ["2m", "ancestral"])
