@@ -21,8 +21,8 @@ from torch import Tensor
 from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
 from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
+    between_cells,
     detail_bands,
-    from_cells,
     means_around_cells,
 )
 
@@ -65,9 +65,9 @@ class DrawCalibration(AgreeingNetworks):
         of_drawn, of_finest = (gains[:, number::_N_GAINS] for number in range(_N_GAINS))
         square = of_finest.square()
         of_finest = of_finest * square / (square + _LEAST_WORTHWHILE)
-        rows, columns = (from_cells(px, gains.device) for px in mean.shape[-2:])
-        added = torch.addcmul(drawn, rows @ of_drawn.contiguous() @ columns.mT, drawn)
-        return added.addcmul_(rows @ of_finest @ columns.mT, bands[0])
+        size = mean.shape[-2:]
+        added = torch.addcmul(drawn, between_cells(of_drawn.contiguous(), *size), drawn)
+        return added.addcmul_(between_cells(of_finest, *size), bands[0])
 
 
 def draw_figures(bands: Sequence[Tensor], expected_powers: Sequence[Tensor]) -> Tensor:

@@ -24,8 +24,8 @@ from torch.nn import functional as F  # noqa: N812
 from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
 from axion_stage3.diffusion.highpass import (
     BAND_SIGMAS_PX,
+    between_cells,
     detail_bands,
-    from_cells,
     means_around_cells,
 )
 
@@ -60,10 +60,9 @@ class DetailEqualizer(AgreeingNetworks):
         with torch.autocast(normalised.device.type, enabled=False):
             detail = detail_bands(normalised)
             gains = self.gains(figures(local_moments(detail))).movedim(-1, 1).contiguous()
-            rows, columns = (from_cells(px, gains.device) for px in normalised.shape[-2:])
             added = torch.zeros_like(normalised)
             for number, band in enumerate(detail):
-                gain = rows @ gains[:, number::_N_DETAIL] @ columns.mT
+                gain = between_cells(gains[:, number::_N_DETAIL], *band.shape[-2:])
                 added.addcmul_(gain, band)
             return added
 

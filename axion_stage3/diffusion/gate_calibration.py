@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
-from axion_stage3.diffusion.highpass import BAND_SIGMAS_PX, from_cells, lowpass, means_around_cells
+from axion_stage3.diffusion.highpass import (
+    BAND_SIGMAS_PX,
+    between_cells,
+    lowpass,
+    means_around_cells,
+)
 
 _N_OPTICAL: Final = 4
 N_GATE_FIGURES: Final = 4 * _N_OPTICAL
@@ -48,8 +53,8 @@ class GateCalibration(AgreeingNetworks):
         """
         with torch.autocast(correction.device.type, enabled=False):
             gains = self.gains(gate_figures(correction, optical, doubt)).movedim(-1, 1)
-            rows, columns = (from_cells(px, gains.device) for px in correction.shape[-2:])
-            return torch.addcmul(correction, rows @ gains @ columns.mT, correction)
+            shares = between_cells(gains, *correction.shape[-2:])
+            return torch.addcmul(correction, shares, correction)
 
 
 def gate_figures(correction: Tensor, optical: Tensor, doubt: Tensor) -> Tensor:

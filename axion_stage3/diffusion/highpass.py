@@ -81,6 +81,12 @@ def means_around_cells(tiles: Tensor) -> Tensor:
     return rows @ tiles @ columns.mT
 
 
+def between_cells(values: Tensor, height: int, width: int) -> Tensor:
+    """Values of cells (..., y, x), interpolated to pixels (..., H, W)."""
+    rows, columns = (from_cells(px, values.device) for px in (height, width))
+    return rows @ values @ columns.mT
+
+
 def blur_matrices(height: int, width: int, device: torch.device) -> list[Tensor]:
     """All matrices that filtering tiles of this size takes from the cache."""
     lengths = (height, width)

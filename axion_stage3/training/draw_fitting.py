@@ -11,14 +11,17 @@ from axion_stage3.diffusion.draw_calibration import draw_figures
 from axion_stage3.diffusion.highpass import detail_bands, highpass, lowpass
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.diffusion.samplers import plan_sampling, sample_residual
-from axion_stage3.training.figure_fitting import Cells, cell_means, fit_networks
+from axion_stage3.training.figure_fitting import (
+    SquaredError,
+    cell_figures,
+    cell_means,
+    fit_networks,
+)
 from axion_stage3.training.random_fields import normal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from axion_stage3.diffusion.network import ExpectedDetail, GroundingNetwork
-    from axion_stage3.training.dataset import TileSet
+    from axion_stage3.training.figure_fitting import Fitting
     from axion_stage3.training.training_batch import TrainingBatch
 
 _SHARE_VARIED: Final = 0.5
@@ -38,21 +41,18 @@ class DrawMoments(NamedTuple):
     With gains 0 everything is drawn as it was foreseen.
 
     Attributes:
-        drawn: Of the error of opt_final.
-        fine: Of its fine detail, as the error of nothing in its place.
+        figures: As the networks see them, (N, cells, n_figures).
+        opt_final: Its squared error.
+        fine: Power of its fine detail, as the squared error of nothing in its place.
         mean_error: Squared error of the mean, (N, cells, 4).
         true_power: Power of the truth's fine detail, (N, cells, 4).
     """
 
-    drawn: Cells
-    fine: Cells
+    figures: Tensor
+    opt_final: SquaredError
+    fine: SquaredError
     mean_error: Tensor
     true_power: Tensor
-
-    @property
-    def figures(self) -> Tensor:
-        """As the networks see them, (N, cells, n_figures)."""
-        return self.drawn.figures
 
     def loss(self, gains: Tensor) -> Tensor:
         """How far the strength of fine detail is from the truth's, and what drawing costs.
@@ -60,35 +60,22 @@ class DrawMoments(NamedTuple):
         The former as the square of (strength / true strength - 1), of all bands together and of
         each by itself; the latter in decibels of squared error over that of the mean.
         """
-        power, true_power = self.fine.error_with(gains), self.true_power.mean(dim=1)
+        power, true_power = self.fine.with_gains(gains), self.true_power.mean(dim=1)
         off = _off(power.mean(dim=1), true_power.mean(dim=1)) + _off(power, true_power)
-        error = self.drawn.error_with(gains).mean(dim=1) + _ERROR_FLOOR
+        error = self.opt_final.with_gains(gains).mean(dim=1) + _ERROR_FLOOR
         decibels = 10.0 * (error / (self.mean_error.mean(dim=(1, 2)) + _ERROR_FLOOR)).log10()
         return off + _DECIBEL_WEIGHT * decibels.mean()
 
 
-def fit_draw_calibration(
-    network: GroundingNetwork,
-    tiles: TileSet,
-    *,
-    n_crops: int,
-    seed: int,
-    left_out_faults: frozenset[str] = frozenset(),
-    on_step: Callable[[float], None] = lambda _progress: None,
-) -> None:
+def fit_draw_calibration(network: GroundingNetwork, fitting: Fitting) -> None:
     """Fit the calibration of the draw of a trained network.
 
     Args:
         network: Its calibration, a new one that changes nothing yet, is changed in place.
-        tiles: Training tiles.
-        n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
-            elsewhere.
-        seed: Of crops, faults, draws and initialisation.
-        left_out_faults: Faults never used.
-        on_step: Called with the share done.
+        fitting: What it is fitted to.
     """
     assert network.draw_calibration is not None
-    random = torch.Generator(device=tiles.device).manual_seed(seed + 4)
+    random = torch.Generator(device=fitting.tiles.device).manual_seed(fitting.seed + 3)
 
     def measure(batch: TrainingBatch) -> DrawMoments:
         expected = network.expect_detail(network.encode(batch.opt_v2, batch.s1))
@@ -99,22 +86,14 @@ def fit_draw_calibration(
         opt_final = mean + weighed[0]
         fine_of_weighed = [_fine(detail) for detail in weighed]
         return DrawMoments(
-            drawn=Cells.of(figures, weighed, batch.truth - opt_final),
-            fine=Cells.of(figures, fine_of_weighed, -_fine(opt_final)),
+            figures=cell_figures(figures),
+            opt_final=SquaredError.of(weighed, batch.truth - opt_final),
+            fine=SquaredError.of(fine_of_weighed, -_fine(opt_final)),
             mean_error=cell_means((batch.truth - mean).square()),
             true_power=cell_means(_fine(batch.truth).square()),
         )
 
-    fit_networks(
-        network.draw_calibration,
-        measure,
-        tiles,
-        n_crops=n_crops,
-        random=random,
-        left_out_faults=left_out_faults,
-        on_step=on_step,
-        share_varied=_SHARE_VARIED,
-    )
+    fit_networks(network.draw_calibration, measure, fitting, share_varied=_SHARE_VARIED)
 
 
 def _draw(network: GroundingNetwork, expected: ExpectedDetail, random: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ means over each cell. They are gathered once; the networks are then fitted in se
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
@@ -57,10 +58,30 @@ _ERROR_FLOOR: Final = 3e-4
 _SHARE_GATHERING: Final = 0.8
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """What networks are fitted to.
+
+    Attributes:
+        tiles: Training tiles.
+        n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
+            elsewhere.
+        seed: Of crops, faults, initialisation and noise.
+        left_out_faults: Faults never used.
+        on_step: Called with the share done.
+    """
+
+    tiles: TileSet
+    n_crops: int
+    seed: int
+    left_out_faults: frozenset[str] = frozenset()
+    on_step: Callable[[float], None] = lambda _progress: None
+
+
 class Moments(Protocol):
     """What has to be known of crops to fit networks to them.
 
-    A named tuple of tensors that have a row for each crop, or of other moments.
+    A named tuple of tensors that have a row for each crop, or of such tuples.
     """
 
     @property
@@ -77,73 +98,76 @@ class Moments(Protocol):
 MomentsT = TypeVar("MomentsT", bound=Moments)
 
 
-class Cells(NamedTuple):
-    """What is known of the error of cells, one row a crop (N, cells, ...); see :class:`Moments`.
+class SquaredError(NamedTuple):
+    """The squared error of cells as a function of gains, one row a crop.
 
-    With gains g of a band, its squared error is ``error - 2 g . covariance + g . products . g``.
+    With gains g of a band it is ``error - 2 g . covariance + g . products . g``.
 
     Attributes:
-        figures: As the networks see them, (N, cells, n_figures).
         products: Of what is weighed by the gains, with each other, (N, cells, 4, K, K).
         covariance: Of that with what is missing, (N, cells, 4, K).
         error: Squared error without gains, (N, cells, 4).
     """
 
-    figures: Tensor
     products: Tensor
     covariance: Tensor
     error: Tensor
 
     @classmethod
-    def of(cls, figures: Tensor, weighed: Sequence[Tensor], missing: Tensor) -> Cells:
+    def of(cls, weighed: Sequence[Tensor], missing: Tensor) -> SquaredError:
         """Measure crops.
 
         Args:
-            figures: (B, y, x, n_figures), of all cells.
-            weighed: What gains are for, K times (B, 4, H, W), standard deviations.
+            weighed: What gains are for, K times (B, 4, H, W).
             missing: What their sum should be, (B, 4, H, W).
         """
         terms, n_terms = torch.stack(list(weighed), dim=2), len(weighed)
         products = (terms[:, :, :, None] * terms[:, :, None]).flatten(1, 3)
         covariance = (terms * missing[:, :, None]).flatten(1, 2)
-        quadratic = torch.cat([products, covariance, missing.square()], dim=1)
-        means = cell_means(quadratic)
+        means = cell_means(torch.cat([products, covariance, missing.square()], dim=1))
         products, covariance, error = torch.tensor_split(
             means, (4 * n_terms**2, 4 * n_terms * (n_terms + 1)), dim=-1
         )
         shape = means.shape[:2]
         return cls(
-            figures=_some(figures.movedim(-1, 1)),
             products=products.reshape(*shape, 4, n_terms, n_terms),
             covariance=covariance.reshape(*shape, 4, n_terms),
             error=error,
         )
 
-    def error_with(self, gains: Tensor) -> Tensor:
-        """Mean squared error of each band of each crop with gains (N, cells, 4 K), (N, 4)."""
+    def with_gains(self, gains: Tensor) -> Tensor:
+        """Mean of each band of each crop with gains (N, cells, 4 K), (N, 4)."""
         gains = gains.reshape(self.covariance.shape)
         squares = torch.einsum("...k,...kl,...l->...", gains, self.products, gains)
         error = self.error - 2.0 * (gains * self.covariance).sum(dim=-1) + squares
         return error.clamp_min(0.0).mean(dim=1)
+
+
+class ErrorMoments(NamedTuple):
+    """Figures of crops and the error that gains make; see :class:`Moments`.
+
+    Attributes:
+        figures: As the networks see them, (N, cells, n_figures).
+        after: Squared error, standard deviations.
+    """
+
+    figures: Tensor
+    after: SquaredError
 
     def loss(self, gains: Tensor) -> Tensor:
         """Mean logarithm of each crop's error over that without gains.
 
         Decibels, so that to spoil a nearly right crop costs what to mend a bad one gains.
         """
-        after, before = self.error_with(gains).mean(dim=1), self.error.mean(dim=(1, 2))
+        after, before = self.after.with_gains(gains).mean(dim=1), self.after.error.mean(dim=(1, 2))
         return ((after + _ERROR_FLOOR) / (before + _ERROR_FLOOR)).log().mean()
 
 
 def fit_networks(
     networks: AgreeingNetworks,
     measure: Callable[[TrainingBatch], MomentsT],
-    tiles: TileSet,
+    fitting: Fitting,
     *,
-    n_crops: int,
-    random: torch.Generator,
-    left_out_faults: frozenset[str],
-    on_step: Callable[[float], None],
     share_varied: float = 0.0,
 ) -> None:
     """Fit all members anew, each on crops of two thirds of the groups.
@@ -151,31 +175,28 @@ def fit_networks(
     Args:
         networks: Changed in place.
         measure: Makes moments of a batch of crops.
-        tiles: Training tiles.
-        n_crops: Crops to gather; real Stage 2 outputs are taken as they are, faults simulated
-            elsewhere.
-        random: Of crops, faults, initialisation and noise.
-        left_out_faults: Faults never used.
-        on_step: Called with the share done.
+        fitting: What they are fitted to.
         share_varied: Share of batches that are varied in shape, detail and colours too.
     """
-    n_batches = math.ceil(n_crops / _CROPS_AT_ONCE)
+    # Not the seed of training's steps, which may follow.
+    random = torch.Generator(device=fitting.tiles.device).manual_seed(fitting.seed + 2)
+    n_batches = math.ceil(fitting.n_crops / _CROPS_AT_ONCE)
     moments: MomentsT | None = None
     groups = []
     with torch.no_grad():
         for number in range(n_batches):
-            batch, tile_index = _fitting_batch(tiles, share_varied, left_out_faults, random)
+            batch, group = _fitting_batch(fitting, share_varied, random)
             measured = measure(batch)
             # Written into what is there for all crops: small tensors that are kept hold on to the
             # memory of large ones beside them, 24,000 crops to more than 20 GB.
             if moments is None:
                 moments = _of_each(partial(_room_for, n_batches), measured)
             _of_each(partial(_write, number), moments, measured)
-            groups.append(tiles.group_index[tile_index])
-            on_step(_SHARE_GATHERING * (number + 1) / n_batches)
+            groups.append(group)
+            fitting.on_step(_SHARE_GATHERING * (number + 1) / n_batches)
     assert moments is not None
     _fit_members(networks, moments, torch.cat(groups), random)
-    on_step(1.0)
+    fitting.on_step(1.0)
 
 
 def _of_each(function: Callable[..., Tensor], *moments: MomentsT) -> MomentsT:
@@ -195,15 +216,17 @@ def _write(number: int, all_rows: Tensor, batch: Tensor) -> Tensor:
 
 
 def _fitting_batch(
-    tiles: TileSet, share_varied: float, left_out: frozenset[str], random: torch.Generator
+    fitting: Fitting, share_varied: float, random: torch.Generator
 ) -> tuple[TrainingBatch, Tensor]:
-    """A batch of crops, and which tile each was cut from."""
+    """A batch of crops, and the group of each."""
+    tiles = fitting.tiles
     crop_px = min(_CROP_PX, tiles.smallest_px // CELL_PX * CELL_PX)
     is_varied = share_varied > 0 and float(uniform((1,), 0.0, 1.0, random)) < share_varied
     variation: Literal["light", "all"] = "all" if is_varied else "light"
     crops, pair = sample_pairs(tiles, _CROPS_AT_ONCE, crop_px, variation, random)
     scene = scene_of(pair.truth, pair.s1, pair.generated, random)
-    return batch_of(crops, pair, _spoiled(scene, left_out, random)), crops.tile_index
+    surrogate = _spoiled(scene, fitting.left_out_faults, random)
+    return batch_of(crops, pair, surrogate), tiles.group_index[crops.tile_index]
 
 
 def _spoiled(scene: SurrogateScene, left_out: frozenset[str], random: torch.Generator) -> Surrogate:
@@ -231,8 +254,13 @@ def _spoiled(scene: SurrogateScene, left_out: frozenset[str], random: torch.Gene
 
 
 def cell_means(tiles: Tensor) -> Tensor:
-    """Means over cells of (B, C, H, W), (B, cells, C)."""
+    """Means over the cells that are looked at of (B, C, H, W), (B, cells, C)."""
     return _some(avg_pool2d(tiles, CELL_PX))
+
+
+def cell_figures(figures: Tensor) -> Tensor:
+    """Those of (B, y, x, n_figures) that are looked at, (B, cells, n_figures)."""
+    return _some(figures.movedim(-1, 1))
 
 
 def _some(cells: Tensor) -> Tensor:

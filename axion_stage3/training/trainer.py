@@ -18,6 +18,7 @@ from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
 from axion_stage3.training.draw_fitting import fit_draw_calibration
 from axion_stage3.training.equalizer_fitting import fit_equalizer
+from axion_stage3.training.figure_fitting import Fitting
 from axion_stage3.training.gate_fitting import fit_gate_calibration
 from axion_stage3.training.losses import Losses, grounding_losses
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
@@ -323,14 +324,8 @@ def _fit_from_figures(
         fit, n_crops = fit_equalizer, config.equalizer_crops
     else:
         return
-    fit(
-        network,
-        material.tiles,
-        n_crops=n_crops,
-        seed=config.seed,
-        left_out_faults=frozenset(config.left_out_faults),
-        on_step=on_step,
-    )
+    left_out = frozenset(config.left_out_faults)
+    fit(network, Fitting(material.tiles, n_crops, config.seed, left_out, on_step))
 
 
 def _network_to_train(

@@ -10,6 +10,7 @@ from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, from_network_space, to_network_space
 from axion_stage3.training.dataset import TileSet, TrainingTile
 from axion_stage3.training.equalizer_fitting import fit_equalizer
+from axion_stage3.training.figure_fitting import Fitting
 
 CPU = torch.device("cpu")
 
@@ -18,7 +19,7 @@ def fitted(example_tiles: list[TrainingTile]) -> GroundingNetwork:
     network = load_checkpoint().network
     network.renew_equalizer()
     tiles = TileSet(example_tiles, [to_draws(tile) for tile in example_tiles], CPU)
-    fit_equalizer(network, tiles, n_crops=320, seed=0)
+    fit_equalizer(network, Fitting(tiles, n_crops=320, seed=0))
     return network
 
 

@@ -11,6 +11,7 @@ import torch
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
 from axion_stage3.training.dataset import TileSet
+from axion_stage3.training.figure_fitting import Fitting
 from axion_stage3.training.gate_fitting import fit_gate_calibration
 
 if TYPE_CHECKING:
@@ -36,6 +37,6 @@ def test_corrections_that_do_harm_are_taken_back(example_tiles: list[TrainingTil
     draws = [to_network_space(torch.from_numpy(tile.truth)).numpy()[None] for tile in tiles]
     material = TileSet(tiles, draws, torch.device("cpu"))
     with torch.enable_grad():
-        fit_gate_calibration(network, material, n_crops=480, seed=0)
+        fit_gate_calibration(network, Fitting(material, n_crops=480, seed=0))
     after = [squared_error(network, tile) for tile in tiles]
     assert np.mean(np.log10(after)) < np.mean(np.log10(before)) - 0.2

@@ -12,7 +12,13 @@ import torch
 from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.dataset import TileSet, TrainingTile
-from axion_stage3.training.figure_fitting import Cells, fit_networks
+from axion_stage3.training.figure_fitting import (
+    ErrorMoments,
+    Fitting,
+    SquaredError,
+    cell_figures,
+    fit_networks,
+)
 from axion_stage3.training.random_fields import centre_crop
 from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.stage2_surrogates import Surrogate
@@ -61,21 +67,14 @@ def test_what_is_fitted_sees_no_fault_that_is_left_out(
 ) -> None:
     seen: list[TrainingBatch] = []
 
-    def measure(batch: TrainingBatch) -> Cells:
+    def measure(batch: TrainingBatch) -> ErrorMoments:
         seen.append(batch)
-        figures = torch.zeros(len(batch.truth), 4, 4, 1)
-        return Cells.of(figures, [batch.opt_v2], batch.mendable - batch.opt_v2)
+        figures = cell_figures(torch.zeros(len(batch.truth), 4, 4, 1))
+        error = SquaredError.of([batch.opt_v2], batch.mendable - batch.opt_v2)
+        return ErrorMoments(figures, error)
 
     networks = AgreeingNetworks(1, 1, 4, (-1.0, 1.0))
-    fit_networks(
-        networks,
-        measure,
-        tiles,
-        n_crops=20,
-        random=torch.Generator().manual_seed(0),
-        left_out_faults=left_out,
-        on_step=lambda _progress: None,
-    )
+    fit_networks(networks, measure, Fitting(tiles, n_crops=20, seed=0, left_out_faults=left_out))
     assert len(seen) == 2
     is_half_as_bright = [torch.isclose(b.opt_v2, 0.5 * b.mendable).all((1, 2, 3)) for b in seen]
     is_spoiled = [(b.opt_v2 != b.mendable).any(3).any(2).any(1) for b in seen]
