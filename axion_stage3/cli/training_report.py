@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.cli.output import Output
+    from axion_stage3.training.fitted_parts import FittedPart
     from axion_stage3.training.trainer import TrainingResult
     from axion_stage3.training.validation import ValidationResult
 
@@ -41,6 +42,7 @@ class TrainingConsole:
             console=Console(stderr=True),
             disable=not output.has_bars,
         )
+        self._stage = ""
         self._generators = self._bar.add_task("Surrogate generators", total=1.0, losses="")
         self._fitting = self._bar.add_task("Fitting", total=1.0, losses="", visible=False)
         self._training = self._bar.add_task("Training", total=1.0, losses="", visible=False)
@@ -55,15 +57,20 @@ class TrainingConsole:
 
     def generator_step(self, progress: float) -> None:
         """Advance the bar of the generators."""
+        self._begin("Training the surrogate generators")
         self._bar.update(self._generators, completed=progress)
 
-    def fitting_step(self, progress: float) -> None:
-        """Advance the bar of what is fitted: equalizer or gate."""
-        self._bar.update(self._generators, completed=1.0, visible=False)
-        self._bar.update(self._fitting, completed=progress, visible=True)
+    def fitting_step(self, part: FittedPart, progress: float) -> None:
+        """Advance the bar of what is fitted."""
+        title = f"Fitting the {part}"
+        self._begin(title)
+        for task in (self._generators, self._training):
+            self._bar.update(task, completed=1.0, visible=False)
+        self._bar.update(self._fitting, description=title, completed=progress, visible=True)
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Advance the bar of the training."""
+        self._begin("Training")
         for task in (self._generators, self._fitting):
             self._bar.update(task, completed=1.0, visible=False)
         text = f"step {step}, mean {losses['mean']:.4f}, detail {losses['detail']:.3f}"
@@ -78,9 +85,26 @@ class TrainingConsole:
         Raises:
             OutputError: The picture cannot be written.
         """
+        self._report(f"Step {step}", step, result)
+
+    def calibrated(self, step: int, result: ValidationResult) -> None:
+        """The same of the calibrated checkpoint, whose picture takes the place of the other.
+
+        Raises:
+            OutputError: The picture cannot be written.
+        """
+        self._report(f"Step {step}, calibrated", step, result)
+
+    def _begin(self, stage: str) -> None:
+        """Say that another stage begins: it may take minutes, and not everyone sees a bar."""
+        if stage != self._stage:
+            self._stage = stage
+            self._output.note(f"{stage}.", stage=stage)
+
+    def _report(self, title: str, step: int, result: ValidationResult) -> None:
         gains = ", ".join(f"{name} {family.gain:+.2f}" for name, family in result.families.items())
         self._output.note(
-            f"Step {step}: PSNR gain over opt_v2 in dB: {gains}",
+            f"{title}: PSNR gain over opt_v2 in dB: {gains}",
             step=step,
             gains_db={name: family.gain for name, family in result.families.items()},
         )

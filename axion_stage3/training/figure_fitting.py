@@ -195,8 +195,7 @@ def fit_networks(
             groups.append(group)
             fitting.on_step(_SHARE_GATHERING * (number + 1) / n_batches)
     assert moments is not None
-    _fit_members(networks, moments, torch.cat(groups), random)
-    fitting.on_step(1.0)
+    _fit_members(networks, moments, torch.cat(groups), random, fitting.on_step)
 
 
 def _of_each(function: Callable[..., Tensor], *moments: MomentsT) -> MomentsT:
@@ -269,7 +268,11 @@ def _some(cells: Tensor) -> Tensor:
 
 
 def _fit_members(
-    networks: AgreeingNetworks, moments: Moments, groups: Tensor, random: torch.Generator
+    networks: AgreeingNetworks,
+    moments: Moments,
+    groups: Tensor,
+    random: torch.Generator,
+    on_step: Callable[[float], None],
 ) -> None:
     seen = moments.figures.flatten(0, 1)
     networks.figure_mean.copy_(seen.mean(dim=0))
@@ -281,7 +284,7 @@ def _fit_members(
     n_members = len(networks.weights[0])
     own_crops = [_crops_of_some_groups(groups, random) for _ in range(n_members)]
     networks.requires_grad_(requires_grad=True)
-    for _ in range(n_steps):
+    for step in range(n_steps):
         index = torch.cat(
             [own[uniform((_BATCH,), 0.0, len(own), random).long()] for own in own_crops]
         )
@@ -294,6 +297,7 @@ def _fit_members(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        on_step(_SHARE_GATHERING + (1.0 - _SHARE_GATHERING) * (step + 1) / n_steps)
     networks.requires_grad_(requires_grad=False)
 
 

@@ -12,18 +12,18 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from axion_stage3.diffusion.encoder import NetworkConfig
 from axion_stage3.diffusion.network import GroundingNetwork, channels_last
 from axion_stage3.diffusion.noise_schedule import NoiseSchedule
 from axion_stage3.errors import OutputError, TrainingError
-from axion_stage3.training.draw_fitting import fit_draw_calibration
-from axion_stage3.training.equalizer_fitting import fit_equalizer
-from axion_stage3.training.figure_fitting import Fitting
-from axion_stage3.training.gate_fitting import fit_gate_calibration
+from axion_stage3.training.fitted_parts import (
+    calibrate,
+    calibrated_parts,
+    fit_before_training,
+    network_to_train,
+)
 from axion_stage3.training.losses import Losses, grounding_losses
 from axion_stage3.training.stage2_surrogates import scene_of, training_surrogate
 from axion_stage3.training.training_batch import TrainingBatch, batch_of, sample_pairs
-from axion_stage3.training.training_material import TrainingMaterial, fit_constants
 from axion_stage3.training.training_state import STATE_NAME, load_state, save_state, share_done
 from axion_stage3.training.validation import FamilyResult, ValidationResult, validate
 
@@ -33,10 +33,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from axion_stage3.runs.interruption import Interruption
+    from axion_stage3.training.fitted_parts import FittedPart
     from axion_stage3.training.training_config import TrainingConfig
+    from axion_stage3.training.training_material import TrainingMaterial
 
 TRAINING_SCHEMA_VERSION: Final = 1
 _SAVE_SECONDS = 120.0
+
+
+class _StoppedError(Exception):
+    """A signal came while something was fitted."""
 
 
 class TrainingObserver(Protocol):
@@ -45,14 +51,17 @@ class TrainingObserver(Protocol):
     def generator_step(self, progress: float) -> None:
         """Called after every step of the generators with the share of them done."""
 
-    def fitting_step(self, progress: float) -> None:
-        """Called while equalizer or gate are fitted with the share of it done."""
+    def fitting_step(self, part: FittedPart, progress: float) -> None:
+        """Called while a part is fitted with the share of it done."""
 
     def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
         """Called after every step with the share of training done."""
 
     def validated(self, step: int, result: ValidationResult) -> None:
         """Called after each validation."""
+
+    def calibrated(self, step: int, result: ValidationResult) -> None:
+        """Called with the validation of the best checkpoint once that is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +147,10 @@ class Trainer:
         self.output_dir = output_dir
         self.device = material.device
         torch.manual_seed(config.seed)
-        network, self._first_epoch = _network_to_train(config, material)
-        is_begun = (output_dir / STATE_NAME).is_file()
-        if not is_begun:
-            _fit_from_figures(network, config, material, observer)
+        network, self._first_epoch = network_to_train(config, material)
+        if not (output_dir / STATE_NAME).is_file():
+            tell = (lambda *_: None) if observer is None else observer.fitting_step
+            fit_before_training(network, config, material, tell)
         self.network = channels_last(network).train()
         self.average = AveragedModel(
             self.network,
@@ -155,6 +164,7 @@ class Trainer:
         self.seconds = 0.0
         self.validated_step = -1
         self.best: ValidationResult | None = None
+        self.calibrated: ValidationResult | None = None
         load_state(self, output_dir / STATE_NAME)
 
     @property
@@ -177,6 +187,7 @@ class Trainer:
             losses = self._train_step()
             self.seconds += time.monotonic() - started
             self.step += 1
+            self.calibrated = None
             if observer is not None:
                 observer.step(self.step, self.progress, losses)
             if self.step % 50 == 0:
@@ -189,11 +200,13 @@ class Trainer:
         if not interruption.is_requested and self.validated_step != self.step:
             self._validate(observer)
         self.save()
+        if not interruption.is_requested and calibrated_parts(self.config):
+            self._calibrate(interruption, observer)
         return TrainingResult(
-            best_path=self.output_dir / "best.safetensors",
-            last_path=self.output_dir / "last.safetensors",
+            best_path=self._path("best"),
+            last_path=self._path("last"),
             steps=self.step,
-            best=self.best,
+            best=self.calibrated or self.best,
             exit_code=interruption.exit_code if interruption.is_requested else 0,
         )
 
@@ -201,6 +214,30 @@ class Trainer:
         """Write the last checkpoint and the state from which training resumes bit for bit."""
         self._save_checkpoint("last")
         save_state(self, self.output_dir / STATE_NAME)
+
+    def _calibrate(self, interruption: Interruption, observer: TrainingObserver | None) -> None:
+        """Calibrate the best checkpoint, and the last one where it is the same, unless stopped."""
+
+        def tell(part: FittedPart, progress: float) -> None:
+            if interruption.is_requested:
+                raise _StoppedError
+            if observer is not None:
+                observer.fitting_step(part, progress)
+
+        best = load_checkpoint(self._path("best"))
+        network = best.network.to(self.device)
+        try:
+            calibrate(network, self.config, self.material, tell)
+        except _StoppedError:
+            return
+        result = self.calibrated = validate(network, self.material.validation_cases)
+        step = best.config["steps"]
+        for name in ("best", "last") if step == self.step else ("best",):
+            save_checkpoint(self._path(name), network, epoch=best.epoch, config=best.config)
+        self._log({"step": step, "calibrated": result.as_document()})
+        save_state(self, self.output_dir / STATE_NAME)
+        if observer is not None:
+            observer.calibrated(step, result)
 
     def _train_step(self) -> dict[str, float]:
         progress = self.progress
@@ -259,12 +296,15 @@ class Trainer:
 
     def _save_checkpoint(self, name: str) -> None:
         save_checkpoint(
-            self.output_dir / f"{name}.safetensors",
+            self._path(name),
             self._averaged_network(),
             epoch=self._first_epoch
             + self.step * self.config.batch_size // len(self.material.tiles.names),
             config=self._document(),
         )
+
+    def _path(self, name: str) -> Path:
+        return self.output_dir / f"{name}.safetensors"
 
     def _document(self) -> dict[str, Any]:
         reference = self.material.grounding_reference
@@ -302,65 +342,3 @@ class Trainer:
             " `axion-stage3 validate`, or lower learning_rate.",
             path=self.output_dir,
         )
-
-
-def _fit_from_figures(
-    network: GroundingNetwork,
-    config: TrainingConfig,
-    material: TrainingMaterial,
-    observer: TrainingObserver | None,
-) -> None:
-    """Fit what is fitted and not trained: the equalizer of a new network, or what is wanted."""
-
-    def on_step(progress: float) -> None:
-        if observer is not None:
-            observer.fitting_step(progress)
-
-    if config.trained_part == "gate":
-        fit, n_crops = fit_gate_calibration, config.gate_crops
-    elif config.trained_part == "draw":
-        fit, n_crops = fit_draw_calibration, config.draw_crops
-    elif config.start_from is None or config.trained_part == "equalizer":
-        fit, n_crops = fit_equalizer, config.equalizer_crops
-    else:
-        return
-    left_out = frozenset(config.left_out_faults)
-    fit(network, Fitting(material.tiles, n_crops, config.seed, left_out, on_step))
-
-
-def _network_to_train(
-    config: TrainingConfig, material: TrainingMaterial
-) -> tuple[GroundingNetwork, int]:
-    """A new network with measured constants, or that of a checkpoint; and the epochs it has had."""
-    epoch = 0
-    if config.start_from is None:
-        members = NetworkConfig.equalizer_members if config.equalizer_crops else 0
-        sizes = NetworkConfig(equalizer_members=members, gate_members=0, draw_members=0)
-        network = GroundingNetwork(sizes)
-        fit_constants(network, material, config)
-    else:
-        given = load_checkpoint(config.start_from)
-        network = given.network.requires_grad_()
-        if not config.takes_steps:
-            epoch = given.epoch
-        _renew(network, config.trained_part)
-    for fitted in (network.equalizer, network.gate_calibration, network.draw_calibration):
-        if fitted is not None:
-            fitted.requires_grad_(requires_grad=False)
-    if config.trained_part == "detail":
-        network.freeze_mean()
-    return network.to(material.device), epoch
-
-
-def _renew(network: GroundingNetwork, part: str) -> None:
-    """Put in anew what is to be fitted, and take out what calibrates something that will change."""
-    if part == "draw":
-        network.renew_draw_calibration()
-        return
-    network.drop_draw_calibration()
-    if part == "gate":
-        network.renew_gate_calibration()
-    elif part != "detail":
-        network.drop_gate_calibration()
-    if part == "equalizer":
-        network.renew_equalizer()

@@ -51,16 +51,20 @@ class TrainingConfig(BaseModel):
         default=None, description="Checkpoint whose weights training starts from."
     )
     gate_crops: int = Field(
-        default=24_000, ge=1, description="Crops that the gate is calibrated on."
+        default=24_000,
+        ge=0,
+        description="Crops that the gate is calibrated on after the last step; 0 for none.",
     )
     draw_crops: int = Field(
-        default=24_000, ge=1, description="Crops that the draw is calibrated on."
+        default=24_000,
+        ge=0,
+        description="Crops that the draw is calibrated on, after the gate; 0 for none.",
     )
     trained_part: Literal["all", "detail", "equalizer", "gate", "draw"] = Field(
         default="all",
         description="What is trained: all, or only what the sampler draws, at half the cost (the "
         "mean stays that of start_from), or, without a step, the equalizer anew, the calibration "
-        "of the gate or that of the draw. Calibrations of what changes are dropped.",
+        "of the gate or that of the draw. What judges the trained part is calibrated afterwards.",
     )
     share_untouched: float = Field(
         default=0.1, ge=0, le=1, description="Share of crops whose opt_v2 is the truth."

@@ -11,6 +11,7 @@ from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.storage.locations import refuse_inputs
+from axion_stage3.training.fitted_parts import calibrated_parts
 from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
@@ -48,7 +49,7 @@ def train(
         InputError: The split file or a tile is missing or unfit; found before training starts.
         UsageError: ``output_dir`` lies in ``data_dir`` or holds a run with another configuration,
             or a fault to be left out is not known, or a part is to be trained without a checkpoint
-            to start from, or the equalizer on no crops.
+            to start from, or on no crops.
         CheckpointError: The checkpoint to start from is missing or unfit, or the state in
             ``output_dir`` is damaged.
         ResourceError: There is no such device.
@@ -70,10 +71,10 @@ def train(
             f"Only the {config.trained_part} is to be trained, but of no checkpoint.",
             hint="Name a checkpoint with start_from, or leave trained_part out.",
         )
-    if config.trained_part == "equalizer" and not config.equalizer_crops:
+    if not getattr(config, f"{config.trained_part}_crops", 1):
         raise UsageError(
-            "Only the equalizer is to be trained, but on no crops.",
-            hint="Leave equalizer_crops out, or give a larger number.",
+            f"Only the {config.trained_part} is to be trained, but on no crops.",
+            hint=f"Leave {config.trained_part}_crops out, or give a larger number.",
         )
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes
@@ -84,7 +85,7 @@ def train(
             best_path=output_dir / "best.safetensors",
             last_path=output_dir / "last.safetensors",
             steps=state["step"],
-            best=ValidationResult.from_document(state["best"]),
+            best=ValidationResult.from_document(state.get("calibrated") or state["best"]),
             exit_code=0,
             was_finished=True,
         )
@@ -104,6 +105,8 @@ def train(
 
 
 def _is_finished(state: dict[str, Any], config: TrainingConfig) -> bool:
-    """Whether nothing is left to do; states of older versions do not say what was validated."""
+    """Whether nothing is left to do; older states say less of what was validated, or calibrated."""
     is_validated = state.get("validated_step", -1) == state.get("step")
-    return is_validated and share_done(config, state["step"], state["seconds"]) >= 1.0
+    is_calibrated = not calibrated_parts(config) or state.get("calibrated") is not None
+    all_done = share_done(config, state["step"], state["seconds"]) >= 1.0
+    return is_validated and is_calibrated and all_done

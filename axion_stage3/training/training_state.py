@@ -34,7 +34,8 @@ def save_state(trainer: Trainer, path: Path) -> None:
             "step": trainer.step,
             "seconds": trainer.seconds,
             "validated_step": trainer.validated_step,
-            "best": None if trainer.best is None else trainer.best.as_document(),
+            "best": _document(trainer.best),
+            "calibrated": _document(trainer.calibrated),
         },
         buffer,
     )
@@ -104,7 +105,16 @@ def _restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.step = int(state["step"])
     trainer.seconds = float(state["seconds"])
     trainer.validated_step = int(state.get("validated_step", 0))
-    trainer.best = None if state["best"] is None else ValidationResult.from_document(state["best"])
+    trainer.best = _result(state["best"])
+    trainer.calibrated = _result(state.get("calibrated"))
+
+
+def _document(result: ValidationResult | None) -> dict[str, Any] | None:
+    return None if result is None else result.as_document()
+
+
+def _result(document: dict[str, Any] | None) -> ValidationResult | None:
+    return None if document is None else ValidationResult.from_document(document)
 
 
 def _unfit(path: Path) -> CheckpointError:

@@ -357,7 +357,7 @@ def test_a_file_in_place_of_the_folder_of_pictures_is_named(
     tmp_path: Path, scenes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "quick.toml").write_text(
-        "generator_steps = 1\nequalizer_crops = 16\ncrop_px = 32\n"
+        "generator_steps = 1\nequalizer_crops = 16\ngate_crops = 0\ndraw_crops = 0\ncrop_px = 32\n"
     )
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "validation").touch()
@@ -372,7 +372,8 @@ def test_training_a_checkpoint_and_using_it(
 ) -> None:
     config = tmp_path / "quick.toml"
     config.write_text(
-        "generator_steps = 1\nequalizer_crops = 16\nvalidate_every = 2\ncrop_px = 32\n"
+        "generator_steps = 1\nequalizer_crops = 16\ngate_crops = 16\ndraw_crops = 16\n"
+        "validate_every = 2\ncrop_px = 32\n"
     )
     arguments = [*scenes, "--config", str(config), "--output-dir", str(tmp_path / "out")]
     arguments += ["--max-steps", "2", "--batch-size", "2"]
@@ -390,6 +391,8 @@ def test_training_a_checkpoint_and_using_it(
     assert effective == TrainingConfig(
         generator_steps=1,
         equalizer_crops=16,
+        gate_crops=16,
+        draw_crops=16,
         validate_every=2,
         crop_px=32,
         max_steps=2,

@@ -71,6 +71,8 @@ def config() -> TrainingConfig:
         validate_every=3,
         generator_steps=1,
         equalizer_crops=16,
+        gate_crops=0,
+        draw_crops=0,
         generator_batch_size=2,
     )
 

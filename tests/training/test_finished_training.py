@@ -28,8 +28,8 @@ def test_it_says_so_and_changes_nothing(
 ) -> None:
     config, out = tmp_path / "quick.toml", tmp_path / "out"
     config.write_text(
-        "generator_steps = 1\nequalizer_crops = 16\nvalidate_every = 2\n"
-        "crop_px = 32\nbatch_size = 2\n"
+        "generator_steps = 1\nequalizer_crops = 16\ngate_crops = 16\ndraw_crops = 16\n"
+        "validate_every = 2\ncrop_px = 32\nbatch_size = 2\n"
     )
     scenes = ["--data-dir", f"{shared_data_dir}", "--split-file", f"{shared_data_dir}/split.csv"]
     command = ["train", *scenes, "--config", str(config), "--output-dir", str(out)]
@@ -44,5 +44,5 @@ def test_it_says_so_and_changes_nothing(
     assert "Best validation" in said
     assert state_of(out) == before
     assert run([*command, "--max-steps", "2"]) == 0
-    log = (out / "training_log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in log] == [1, 2]
+    log = map(json.loads, (out / "training_log.jsonl").read_text().splitlines())
+    assert [tuple(entry) for entry in log] == 2 * [("step", "validation"), ("step", "calibrated")]

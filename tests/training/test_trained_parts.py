@@ -86,7 +86,7 @@ def test_what_is_calibrated_alone_is_kept_until_it_changes(
     given = load_checkpoint(first).network.state_dict()
 
     def trained(part: str, given: Path) -> Path:
-        crops = {"gate_crops": 32, "draw_crops": 32}
+        crops = {f"{part}_crops": 32} if part in ("gate", "draw") else {}
         changes = {"start_from": str(given), "trained_part": part, **crops}
         return (
             start(config.model_copy(update=changes), f"{part}-alone").run(Interruption()).last_path
@@ -123,13 +123,14 @@ def equalizer_weights(network: GroundingNetwork) -> list[torch.Tensor]:
     return list(network.equalizer.parameters())
 
 
-def test_the_equalizer_alone_needs_crops(
-    finished: Finished, data_dir: Path, tmp_path: Path, config: TrainingConfig
+@pytest.mark.parametrize("part", ["equalizer", "gate", "draw"])
+def test_what_is_fitted_alone_needs_crops(
+    part: str, finished: Finished, data_dir: Path, tmp_path: Path, config: TrainingConfig
 ) -> None:
     changes = {
         "start_from": str(finished.result.last_path),
-        "trained_part": "equalizer",
-        "equalizer_crops": 0,
+        "trained_part": part,
+        f"{part}_crops": 0,
     }
     folders = {"data_dir": data_dir, "split_file": data_dir / "split.csv"}
     with pytest.raises(UsageError, match="on no crops"):
