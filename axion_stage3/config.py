@@ -28,7 +28,8 @@ from pydantic import (
 
 from axion_stage3.config_places import CleanLocation, CleanPath, overlap
 from axion_stage3.errors import UsageError
-from axion_stage3.storage.locations import is_url, redacted
+from axion_stage3.storage.locations import is_url
+from axion_stage3.storage.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

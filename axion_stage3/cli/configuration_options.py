@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from axion_stage3.cli import options
-from axion_stage3.cli.commands.infer import infer
 from axion_stage3.cli.path_values import parse_path
 
 if TYPE_CHECKING:
@@ -36,15 +35,21 @@ StarterFile = Annotated[
 ]
 
 
-def with_entries_of_infer(command: Callable[..., None]) -> Callable[..., None]:
+def with_entries_of(
+    infer: Callable[..., None],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that ends in ``**given`` the options of ``infer`` that are entries."""
-    own = [*inspect.signature(command, eval_str=True).parameters.values()][:-1]
-    entries = [
-        parameter
-        for name, parameter in inspect.signature(infer, eval_str=True).parameters.items()
-        if name not in _NOT_ENTRIES
-    ]
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*entries, *own)]
-    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in keywords}
-    return command
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = [*inspect.signature(command, eval_str=True).parameters.values()][:-1]
+        entries = [
+            parameter
+            for name, parameter in inspect.signature(infer, eval_str=True).parameters.items()
+            if name not in _NOT_ENTRIES
+        ]
+        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*entries, *own)]
+        command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in keywords}
+        return command
+
+    return give

@@ -145,7 +145,7 @@ class Output:
         """Make a progress display: a bar on a terminal, one line at the end elsewhere."""
         from axion_stage3.cli.progress import TileProgress
 
-        return TileProgress(self, description, total, has_bar=self.has_bars)
+        return TileProgress(description, total, self.note, has_bar=self.has_bars)
 
     def _say(
         self,

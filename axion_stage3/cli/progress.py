@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from axion_stage3.cli.output import Output
+    from collections.abc import Callable
 
 
 class TileProgress:
@@ -29,14 +29,16 @@ class TileProgress:
     Use as a context manager and call `advance` for every tile.
 
     Args:
-        output: The sink; it decides whether anything is shown.
         description: What is being done.
         total: Number of tiles.
+        note: Writes the line at the end.
         has_bar: Whether a live bar is drawn.
     """
 
-    def __init__(self, output: Output, description: str, total: int, *, has_bar: bool) -> None:
-        self._output = output
+    def __init__(
+        self, description: str, total: int, note: Callable[[str], None], *, has_bar: bool
+    ) -> None:
+        self._note = note
         self._description = description
         self._total = total
         self._n_done = 0
@@ -57,7 +59,7 @@ class TileProgress:
             return
         seconds = time.monotonic() - self._started
         pace = self._n_done / seconds if seconds > 0 else 0.0
-        self._output.note(
+        self._note(
             f"{self._description}: {self._n_done}/{self._total} "
             f"[{_clock(seconds)}, {pace:.2f} tiles/s]"
         )

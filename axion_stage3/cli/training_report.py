@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from axion_stage3.cli.output import Output
-    from axion_stage3.training.fitted_parts import FittedPart
     from axion_stage3.training.trainer import TrainingResult
+    from axion_stage3.training.training_observer import FittedPart
     from axion_stage3.training.validation import ValidationResult
 
 

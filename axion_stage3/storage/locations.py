@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from axion_stage3.errors import UsageError
+from axion_stage3.storage.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -23,8 +24,6 @@ _OBJECT_SCHEMES: Final = ("s3", "gs", "az", "memory")
 _FILE_SCHEME: Final = "file"
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_USER: Final = re.compile(r"(://)[^/\s'\"]*@")
-_QUERY: Final = re.compile(r"\?[^\s'\"]*")
 _LISTED_SCHEMES: Final = "s3://, gs://, az://, memory:// or file://"
 
 
@@ -294,11 +293,6 @@ def parse_location(text: str) -> Location:
             hint=f"Give {scheme}://bucket/folder, without empty parts, . or ..",
         )
     return ObjectUrl(f"{scheme}://{'/'.join(parts)}")
-
-
-def redacted(text: str) -> str:
-    """The text without users, passwords and queries in the URLs that it holds."""
-    return _QUERY.sub("?...", _USER.sub(r"\1***@", text)) if "://" in text else text
 
 
 def is_url(text: str) -> bool:

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from axion_stage3.storage.locations import redacted
+from axion_stage3.storage.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

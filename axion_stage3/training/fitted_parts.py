@@ -6,7 +6,7 @@ calibrated after the last one: they judge what was trained.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.diffusion.encoder import NetworkConfig
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from axion_stage3.training.training_config import TrainingConfig
+    from axion_stage3.training.training_observer import FittedPart
 
-    OnFitting = Callable[["FittedPart", float], None]
+    OnFitting = Callable[[FittedPart, float], None]
     """Is told which part is being fitted and the share of that done."""
 
-FittedPart = Literal["equalizer", "gate", "draw"]
 
 _CHANGES_THE_MEAN: Final = ("all", "equalizer", "gate")
 

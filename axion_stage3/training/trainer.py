@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from axion_stage3.runs.interruption import Interruption
-    from axion_stage3.training.fitted_parts import FittedPart
     from axion_stage3.training.training_config import TrainingConfig
     from axion_stage3.training.training_material import TrainingMaterial
+    from axion_stage3.training.training_observer import FittedPart, TrainingObserver
 
 TRAINING_SCHEMA_VERSION: Final = 1
 _SAVE_SECONDS = 120.0
@@ -43,25 +43,6 @@ _SAVE_SECONDS = 120.0
 
 class _StoppedError(Exception):
     """A signal came while something was fitted."""
-
-
-class TrainingObserver(Protocol):
-    """Receives progress; the command line renders it."""
-
-    def generator_step(self, progress: float) -> None:
-        """Called after every step of the generators with the share of them done."""
-
-    def fitting_step(self, part: FittedPart, progress: float) -> None:
-        """Called while a part is fitted with the share of it done."""
-
-    def step(self, step: int, progress: float, losses: dict[str, float]) -> None:
-        """Called after every step with the share of training done."""
-
-    def validated(self, step: int, result: ValidationResult) -> None:
-        """Called after each validation."""
-
-    def calibrated(self, step: int, result: ValidationResult) -> None:
-        """Called with the validation of the best checkpoint once that is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from axion_stage3.training.trainer import TrainingObserver
     from axion_stage3.training.training_config import TrainingConfig
+    from axion_stage3.training.training_observer import TrainingObserver
 
 VALIDATION_FAMILIES = ("hard", "generator", "mixed", "mild", "truth")
 _BATCHES_FOR_CONSTANTS = 24

@@ -13,7 +13,7 @@ from axion_stage3.runs.interruption import Interruption
 from axion_stage3.storage.locations import refuse_inputs
 from axion_stage3.training.fitted_parts import calibrated_parts
 from axion_stage3.training.stage2_faults import FAULTS
-from axion_stage3.training.trainer import Trainer, TrainingObserver, TrainingResult
+from axion_stage3.training.trainer import Trainer, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
 from axion_stage3.training.training_state import STATE_NAME, read_state, share_done
@@ -21,6 +21,7 @@ from axion_stage3.training.validation import ValidationResult
 
 if TYPE_CHECKING:
     from axion_stage3.paths import AnyPath
+    from axion_stage3.training.training_observer import TrainingObserver
 
 
 def train(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 
@@ -14,14 +14,32 @@ from axion_stage3.training.validation import ValidationResult
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from axion_stage3.training.trainer import Trainer
+    from torch.optim import AdamW
+    from torch.optim.swa_utils import AveragedModel
+
+    from axion_stage3.diffusion.network import GroundingNetwork
     from axion_stage3.training.training_config import TrainingConfig
 
 STATE_NAME: Final = "state.pt"
 _MAY_CHANGE: Final = frozenset({"max_steps", "max_minutes"})
 
 
-def save_state(trainer: Trainer, path: Path) -> None:
+class Resumable(Protocol):
+    """A training that can go on from its state: what of it is saved and restored."""
+
+    config: TrainingConfig
+    network: GroundingNetwork
+    average: AveragedModel
+    optimizer: AdamW
+    random: torch.Generator
+    step: int
+    seconds: float
+    validated_step: int
+    best: ValidationResult | None
+    calibrated: ValidationResult | None
+
+
+def save_state(trainer: Resumable, path: Path) -> None:
     """Write weights, average, optimizer, random state, step and time, atomically."""
     buffer = io.BytesIO()
     torch.save(
@@ -81,7 +99,7 @@ def share_done(config: TrainingConfig, step: int, seconds: float) -> float:
     return max(by_steps, seconds / (60 * config.max_minutes))
 
 
-def load_state(trainer: Trainer, path: Path) -> None:
+def load_state(trainer: Resumable, path: Path) -> None:
     """Bring a trainer to the state in a file; leaves it as it is where there is no file.
 
     Raises:
@@ -97,7 +115,7 @@ def load_state(trainer: Trainer, path: Path) -> None:
         raise _unfit(path) from error
 
 
-def _restore(trainer: Trainer, state: dict[str, Any]) -> None:
+def _restore(trainer: Resumable, state: dict[str, Any]) -> None:
     trainer.network.load_state_dict(state["network"])
     trainer.average.load_state_dict(state["average"])
     trainer.optimizer.load_state_dict(state["optimizer"])

@@ -14,9 +14,9 @@ from axion_stage3.storage.locations import (
     ObjectUrl,
     as_location,
     parse_location,
-    redacted,
     require_local,
 )
+from axion_stage3.storage.redaction import redacted
 
 SECRETS = ("hunter2", "AKIAEXAMPLE", "X-Amz", "s3cr3t")
 SECRET_URLS = [

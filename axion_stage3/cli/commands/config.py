@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from axion_stage3.cli import configuration_options, options
+from axion_stage3.cli.commands.infer import infer
 
 
-@configuration_options.with_entries_of_infer
+@configuration_options.with_entries_of(infer)
 def config_show(
     config_file: options.ConfigFile = None,
     with_sources: configuration_options.WithSources = False,
