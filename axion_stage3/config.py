@@ -295,6 +295,7 @@ def gather_entries(
     sources = dict.fromkeys(model.model_fields, DEFAULT_SOURCE)
     if config_file is not None:
         entries = _read_config_file(config_file)
+        _check_switches(model, entries, config_file)
         values |= entries
         sources |= dict.fromkeys(entries, str(config_file))
     for name in model.model_fields:
@@ -334,6 +335,21 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             path=path,
         )
     return document
+
+
+def _check_switches(model: type[BaseModel], entries: Mapping[str, object], path: Path) -> None:
+    """Refuse a number or a word for a switch, and the reverse: true would pass for 1."""
+    for name, value in entries.items():
+        if value is None or name not in model.model_fields:
+            continue
+        is_switch = model.model_fields[name].annotation is bool
+        if isinstance(value, bool) != is_switch:
+            what = "true or false" if is_switch else "no switch"
+            raise UsageError(
+                f"The entry {name} in {path} is {json.dumps(value, default=str)}; it is {what}.",
+                hint="`axion-stage3 config show` lists all entries with their values.",
+                path=path,
+            )
 
 
 def _problems(

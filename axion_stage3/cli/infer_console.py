@@ -123,14 +123,10 @@ class InferConsole(RunObserver):
                 *report.part_lines(result, self._config),
             ]
         )
-        failures = report.failure_lines(
-            [(tile.tile_name, tile.reason, tile.hint) for tile in result.failed_tiles],
-            result.summary["failed"],
-        )
-        if failures:
+        n_failed = result.summary["failed"]
+        if n_failed:
             self._write([""])
-        for line in failures:
-            self._output.warn(line)
+        report.warn_of_failures(self._output, result.failed_tiles, n_failed)
         self._write(["", report.RULE], "strong")
 
     def _write(self, lines: list[str], tone: Tone = "plain") -> None:

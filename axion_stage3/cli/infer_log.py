@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
-from axion_stage3.cli.infer_report import closing_title
+from axion_stage3.cli.infer_report import closing_title, warn_of_failure
 from axion_stage3.inference.run_observer import RunObserver
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class InferLog(RunObserver):
     def __init__(self, output: Output, config: InferenceConfig) -> None:
         self._output = output
         self._config = config
+        self._failed: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +84,7 @@ class InferLog(RunObserver):
         if outcome.phase is None:
             self._output.detail(f"tile {outcome.outcome}", **facts)
         else:
+            self._failed.add(outcome.tile)
             facts |= {"phase": outcome.phase, "code": outcome.error_code}
             facts |= {"reason": outcome.message, "hint": outcome.hint}
             self._output.warn(f"tile {outcome.outcome}", **facts)
@@ -100,7 +102,10 @@ class InferLog(RunObserver):
         self._output.warn(message)
 
     def run_done(self, result: RunResult) -> None:
-        """Log what came of it."""
+        """Log what came of it, and first the tiles that failed in an earlier session."""
+        for tile in result.failed_tiles:
+            if tile.tile_name not in self._failed:
+                warn_of_failure(self._output, tile)
         counts = {name: result.summary[name] for name in ("total_tiles", "processed", "failed")}
         self._output.note(
             closing_title(result),

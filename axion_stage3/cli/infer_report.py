@@ -10,10 +10,12 @@ from axion_stage3.storage.locations import as_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from axion_stage3.cli.output import Output
     from axion_stage3.config import InferenceConfig
     from axion_stage3.inference.grounding_run import RunResult
     from axion_stage3.runs.outcome import TileOutcome
     from axion_stage3.runs.resume import ResumePlan
+    from axion_stage3.runs.summary import FailedTileRecord
     from axion_stage3.storage.locations import Location
     from axion_stage3.tiles.folder_listing import RefusedFile
 
@@ -168,24 +170,46 @@ def part_lines(result: RunResult, config: InferenceConfig) -> list[str]:
     ]
 
 
-def failure_lines(failures: Sequence[tuple[str, str, str]], n_failed: int) -> list[str]:
-    """The warning with the tiles that failed, why, and what to do.
+def warn_of_failures(output: Output, failed: Sequence[FailedTileRecord], n_failed: int) -> None:
+    """Say which tiles failed, why, and what to do; a record of each where programs read along.
 
     Args:
-        failures: Tile name, reason and hint, in the order to list them; the first are shown.
+        output: The sink.
+        failed: The tiles, in the order to list them; a person is shown the first.
         n_failed: How many failed altogether.
     """
+    if output.is_json:
+        for tile in failed:
+            warn_of_failure(output, tile)
+        return
+    for line in _failure_lines(failed, n_failed):
+        output.warn(line)
+
+
+def _failure_lines(failed: Sequence[FailedTileRecord], n_failed: int) -> list[str]:
     if not n_failed:
         return []
     lines = [f"⚠ Warning: {n_failed} {'tile' if n_failed == 1 else 'tiles'} failed:"]
-    for name, reason, hint in failures[:MAX_LISTED]:
-        lines += [f"  - {name}", *indented(reason, 6)]
-        if hint:
-            lines += indented(f"Hint: {hint}", 6)
+    for tile in failed[:MAX_LISTED]:
+        lines += [f"  - {tile.tile_name}", *indented(tile.reason, 6)]
+        if tile.hint:
+            lines += indented(f"Hint: {tile.hint}", 6)
     if n_failed > MAX_LISTED:
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
     lines.append("  When the cause is mended, --retry-failed runs these again.")
     return lines
+
+
+def warn_of_failure(output: Output, tile: FailedTileRecord) -> None:
+    """Log a tile that failed, for a program: the facts are fields."""
+    output.warn(
+        f"tile {tile.outcome}",
+        tile=tile.tile_name,
+        phase=tile.phase,
+        code=tile.error_code,
+        reason=tile.reason,
+        hint=tile.hint,
+    )
 
 
 def outcome_line(outcome: TileOutcome) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from axion_stage3.cli import infer_report as report
-from axion_stage3.runs.summary import SUMMARY_NAME, statistics_path
+from axion_stage3.runs.summary import SUMMARY_NAME, FailedTileRecord, statistics_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,8 @@ def show_merge(output: Output, output_dir: Location, merged: MergedRun) -> None:
         output.warn(f"⚠ Warning: not begun: {_shards(progress.missing, progress.n_shards)}")
     if progress.unfinished:
         output.warn(f"⚠ Warning: not at its end: {_shards(progress.unfinished, progress.n_shards)}")
-    failures = [
-        (tile["tile_name"], tile["reason"], tile["hint"]) for tile in summary["failed_tiles"]
-    ]
-    for line in report.failure_lines(failures, summary["failed"]):
-        output.warn(line)
+    failed = [FailedTileRecord(**entry) for entry in summary["failed_tiles"]]
+    report.warn_of_failures(output, failed, summary["failed"])
 
 
 def _shards(numbers: Sequence[int], n_shards: int | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -13,6 +13,16 @@ from axion_stage3.storage.locations import require_local
 
 if TYPE_CHECKING:
     from axion_stage3.storage.locations import Location, ObjectUrl
+
+
+_TAKEN: Final = {
+    ".npz": "a tile",
+    ".json": "a JSON document",
+    ".jsonl": "a log",
+    ".safetensors": "a checkpoint",
+    ".pt": "a checkpoint",
+}
+"""What a file with such an ending is, which no table takes the place of."""
 
 
 def parse_path(text: str) -> Path:
@@ -81,7 +91,8 @@ def require_file_places(*files: Path | None) -> None:
     """Refuse a file that cannot be written, before the work whose results it is to hold.
 
     Raises:
-        OutputError: Its folder is not there, or its place is taken by a tile or what is no file.
+        OutputError: Its folder is not there, or its place is taken by a tile, a record of a run or
+            what is no file.
     """
     for file in files:
         if file is None:
@@ -92,9 +103,8 @@ def require_file_places(*files: Path | None) -> None:
                 hint="Make it first, or give another path.",
                 path=file,
             )
-        is_tile = file.suffix.lower() == ".npz"
-        if file.exists() and (is_tile or not file.is_file()):
-            what = "a tile" if is_tile else "not a regular file"
+        what = _TAKEN.get(file.suffix.lower(), "" if file.is_file() else "not a regular file")
+        if what and file.exists():
             raise OutputError(
                 f"{file} is {what}: it is not replaced.", hint="Give another path.", path=file
             )

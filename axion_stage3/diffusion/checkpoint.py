@@ -148,8 +148,9 @@ def _read_file(path: Location) -> bytes:
     try:
         size = file_bytes(path)
         if size is None:
+            is_folder = isinstance(path, Path) and path.is_dir()
             raise CheckpointNotFoundError(
-                f"There is no checkpoint at {path}.",
+                f"There is no checkpoint at {path}{', but a folder' if is_folder else ''}.",
                 hint="Give the path of a .pt or .safetensors file; `infer` without --checkpoint "
                 "uses the bundled reference checkpoint.",
                 path=path,

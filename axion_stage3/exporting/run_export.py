@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from axion_stage3.atomic_write import write_json
 from axion_stage3.errors import AxionError, OutputError, TileError, UsageError
@@ -30,6 +30,7 @@ from axion_stage3.exporting.tile_exports import (
 from axion_stage3.exporting.zarr_export import ZarrExport, require_zarr
 from axion_stage3.paths import AnyPath, path_or_none
 from axion_stage3.progress import no_progress
+from axion_stage3.rasters.raster_bands import StoredType
 from axion_stage3.rasters.rasterio_access import require_rasterio
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from axion_stage3.exporting.composites import Stretch
     from axion_stage3.progress import Progress
-    from axion_stage3.rasters.raster_bands import StoredType
 
 EXPORT_SCHEMA: Final = 1
 FORMATS: Final[tuple[Format, ...]] = ("geotiff", "cog", "png", "stac", "zarr")
@@ -153,16 +153,8 @@ def export_run(
         MissingExtraError: rasterio is not installed.
         OutputError: A file cannot be written.
     """
-    if to not in FORMATS:
-        raise UsageError(f"There is no format {to!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
-    if to == "zarr" and is_mosaic:
-        raise UsageError("A Zarr store holds tiles, no mosaic.", hint="Use --to cog --mosaic.")
-    if to == "png" and (has_std or has_change or indices or stored_type != "float32"):
-        raise UsageError(
-            "A quick look shows natural colours alone; --std, --change, --indices and --dtype are "
-            "for rasters.",
-            hint="Leave them out, or use --to stac, which makes both.",
-        )
+    has_extras = has_std or has_change or bool(indices)
+    _check_choices(to, stored_type, n_workers, is_mosaic=is_mosaic, has_extras=has_extras)
     run_dir, output_dir = Path(run_dir), Path(output_dir)
     if lies_in(output_dir, run_dir) and lies_in(run_dir, output_dir):
         raise UsageError(
@@ -216,6 +208,26 @@ def export_run(
         failed=tuple(work.failed[name] for name in sorted(work.failed)[:_LISTED_FAILURES]),
         n_failed=len(work.failed),
     )
+
+
+def _check_choices(
+    to: Format, stored_type: StoredType, n_workers: int, *, is_mosaic: bool, has_extras: bool
+) -> None:
+    if to not in FORMATS:
+        raise UsageError(f"There is no format {to!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
+    if stored_type not in get_args(StoredType):
+        known = ", ".join(get_args(StoredType))
+        raise UsageError(f"There is no stored type {stored_type!r}.", hint=f"Types: {known}.")
+    if n_workers < 1:
+        raise UsageError(f"{n_workers} threads export nothing.", hint="Give 1 or more.")
+    if to == "zarr" and is_mosaic:
+        raise UsageError("A Zarr store holds tiles, no mosaic.", hint="Use --to cog --mosaic.")
+    if to == "png" and (has_extras or stored_type != "float32"):
+        raise UsageError(
+            "A quick look shows natural colours alone; --std, --change, --indices and --dtype are "
+            "for rasters.",
+            hint="Leave them out, or use --to stac, which makes both.",
+        )
 
 
 class _Work:

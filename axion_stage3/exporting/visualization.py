@@ -115,7 +115,8 @@ def visualize_run(
         progress: Shows how far the work is.
 
     Raises:
-        UsageError: There is no such part, or no such index, or ``into`` lies in an input folder.
+        UsageError: There is no such part, or no such index, the limit is below 0, or ``into`` lies
+            in an input folder.
         InputFolderError: A folder is not there.
         InputError: The output folder holds no tile, or none of a name that was given; or no tile
             has a truth in ``truth_dir``.
@@ -126,6 +127,10 @@ def visualize_run(
     if unknown:
         raise UsageError(
             f"There is no part {unknown[0]!r} to make.", hint=f"Parts: {', '.join(PARTS)}."
+        )
+    if limit < 0:
+        raise UsageError(
+            f"The limit is {limit}.", hint="Give 0 for all tiles, or a number of them."
         )
     truth_dir, output_dir = path_or_none(truth_dir), Path(output_dir)
     shown = find_indices(indices)

@@ -54,6 +54,11 @@ class OutcomeCounter:
         """Whether more tiles have failed than may."""
         return self._limit is not None and self.n_failed > self._limit
 
+    @property
+    def n_may_fail(self) -> int | None:
+        """How many more tiles may fail; None: all of them."""
+        return None if self._limit is None else self._limit - self.n_failed
+
     def __call__(self, outcome: TileOutcome) -> None:
         """Count an outcome."""
         with self._lock:
@@ -113,6 +118,18 @@ def make_engine(config: InferenceConfig, observer: RunObserver, stop: Event) -> 
         UsageError: Options of another engine were given.
         MissingExtraError: It needs a package that is not installed.
     """
+    check_engine_options(config)
+    module, name = _HOMES[config.engine]
+    engine: Engine = getattr(import_module(module), name)(config, observer, stop)
+    return engine
+
+
+def check_engine_options(config: InferenceConfig) -> None:
+    """Refuse options that say nothing to the engine.
+
+    Raises:
+        UsageError: Options of another engine were given.
+    """
     if config.engine == "local" and config.workers != "auto":
         raise UsageError(
             "--workers says nothing to the local engine, which is one process.",
@@ -123,6 +140,3 @@ def make_engine(config: InferenceConfig, observer: RunObserver, stop: Event) -> 
             f"--address says nothing to the engine {config.engine!r}.",
             hint="Add --engine ray, or leave it out.",
         )
-    module, name = _HOMES[config.engine]
-    engine: Engine = getattr(import_module(module), name)(config, observer, stop)
-    return engine

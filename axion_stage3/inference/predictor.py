@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from axion_stage3.config import MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import Checkpoint, load_checkpoint
 from axion_stage3.diffusion.samplers import SamplingPlan, plan_sampling
 from axion_stage3.errors import TilePixelsError, TileShapeError, TileUnitsError, UsageError
@@ -142,7 +143,7 @@ class Predictor:
 
         Raises:
             TileShapeError: The arrays are no batch of pairs.
-            UsageError: Unknown sampler, or fewer than one timestep.
+            UsageError: Unknown sampler, or timesteps not from 1 to 1000.
         """
         optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
         _check_shapes(optical, radar)
@@ -192,7 +193,7 @@ class Predictor:
 
         Raises:
             TileShapeError: The arrays are no pair.
-            UsageError: Unknown sampler, or fewer than one timestep.
+            UsageError: Unknown sampler, or timesteps not from 1 to 1000.
         """
         optical, radar = torch.as_tensor(opt_v2), torch.as_tensor(s1)
         _check_shapes(optical, radar)
@@ -202,6 +203,10 @@ class Predictor:
         return Prediction(*parts)
 
     def _plan(self, timesteps: int | None, sampler: str) -> SamplingPlan:
+        if timesteps is not None and timesteps > MAX_TIMESTEPS:
+            raise UsageError(
+                f"{timesteps} timesteps are too many.", hint=f"Use {MAX_TIMESTEPS} or fewer."
+            )
         n_calls = (self.checkpoint.timesteps if timesteps is None else timesteps) - 1
         return plan_sampling(sampler, n_calls, self.checkpoint.schedule)
 
@@ -302,7 +307,7 @@ def ground(
         TileShapeError: The arrays are no batch of pairs.
         TilePixelsError: A value is NaN or infinite.
         TileUnitsError: A tile looks like digital numbers, linear backscatter or normalised values.
-        UsageError: Unknown device or sampler, or fewer than one timestep.
+        UsageError: Unknown device or sampler, or timesteps not from 1 to 1000.
         CheckpointError: The checkpoint is missing or unfit.
         ResourceError: There is no such device.
     """
@@ -336,8 +341,9 @@ def ground(
 def _as_float32(tiles: Array) -> Tensor:
     if isinstance(tiles, Tensor):
         return tiles.detach().to("cpu", torch.float32)
-    # A copy: the array of a caller may be read-only, which torch does not know.
-    return torch.tensor(np.asarray(tiles, dtype=np.float32))
+    # A copy: the array of a caller may be read-only, which torch does not know, or flipped, which
+    # it cannot hold.
+    return torch.from_numpy(np.array(tiles, dtype=np.float32))
 
 
 def _check_units(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
@@ -347,6 +353,7 @@ def _check_units(opt_v2: Tensor, s1: Tensor, names: Sequence[str]) -> None:
             check_backscatter_db(radar)
         except TileUnitsError as error:
             error.tile_name = name
+            error.hint = "Give reflectance 0..1 and backscatter in dB."
             raise
 
 

@@ -10,6 +10,7 @@ import torch
 
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.devices import resolve_device
+from axion_stage3.inference.engine import check_engine_options
 from axion_stage3.inference.pair_finding import find_run_pairs
 from axion_stage3.inference.preflight import estimate_output_bytes, free_space
 from axion_stage3.inference.run_facts import facts_of_model, facts_of_run
@@ -19,6 +20,7 @@ from axion_stage3.runs.journal import RUNS_FOLDER
 from axion_stage3.runs.journal_index import JournalIndex, read_journals
 from axion_stage3.runs.parts import Shard, shard_index
 from axion_stage3.runs.resume import plan_resume
+from axion_stage3.statistics.spectral_indices import find_indices
 
 if TYPE_CHECKING:
     from axion_stage3.config import InferenceConfig
@@ -93,6 +95,8 @@ def plan_run(config: InferenceConfig) -> RunPlan:
         RunConflictError: The run would refuse to begin.
         ResourceError: There is no such device.
     """
+    find_indices(config.indices)
+    check_engine_options(config)
     model = facts_of_model(
         load_checkpoint(config.checkpoint), config, _device_elsewhere(config.device)
     )

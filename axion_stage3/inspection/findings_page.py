@@ -23,8 +23,9 @@ _INTRODUCTION: Final = """\
 What `axion-stage3 validate` and `axion-stage3 inspect-tile` say about tiles. Each finding has a
 stable id; `axion-stage3 explain AX-T007` shows one of these entries in the terminal.
 
-- **error**: the tile cannot be used, or what it holds is certainly wrong. What `infer` refuses is
-  always an error. `validate` ends with exit code 3 when there is one (`--fail-on` changes that).
+- **error**: the tile cannot be used, or what it holds is certainly wrong. What `infer` refuses to
+  read is always an error. `validate` ends with exit code 3 when there is one (`--fail-on` changes
+  that).
 - **warning**: suspicious; the tile can be used, but somebody should look at it.
 - **info**: worth knowing.
 

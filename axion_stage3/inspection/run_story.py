@@ -138,7 +138,7 @@ def rerun_command(tile: str, paths: Mapping[Subject, Path], configuration: objec
 def _options(configuration: Mapping[str, Any]) -> list[str]:
     """The options that decide what stands in an output, as they were."""
     options: list[str] = []
-    for name in ("checkpoint", "device", *RESULT_FIELDS):
+    for name in ("checkpoint", "device", "georeference", *RESULT_FIELDS):
         value = configuration.get(name)
         option = f"--{name.replace('_', '-')}"
         if value is True:

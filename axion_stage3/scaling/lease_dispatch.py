@@ -177,7 +177,10 @@ class _LeaseDispatch:
             worker.lease = self._book.take()
             if worker.lease is None:
                 return
-            self._calls[self._crew.call(worker.handle, LeaseWorker.process, worker.lease)] = worker
+            call = self._crew.call(
+                worker.handle, LeaseWorker.process, worker.lease, self._count.n_may_fail
+            )
+            self._calls[call] = worker
 
     def _settle(self, call: Any) -> None:
         worker = self._calls.pop(call)

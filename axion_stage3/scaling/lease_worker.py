@@ -127,8 +127,13 @@ class LeaseWorker:
         self._work = TileWork(config, checkpoint, device, self._stop, self._notes.append)
         self._journal = Journal(runs_folder, orders.header.led(name))
 
-    def process(self, lease: TileLease) -> LeaseReport:
-        """Process the tiles of a lease with the code of a local run, and journal them."""
+    def process(self, lease: TileLease, n_may_fail: int | None = None) -> LeaseReport:
+        """Process the tiles of a lease with the code of a local run, and journal them.
+
+        Args:
+            lease: The tiles.
+            n_may_fail: How many of them may fail before the run is to stop; None: all of them.
+        """
         assert self._orders is not None, "begun before"
         assert self._journal is not None, "begun before"
         assert self._work is not None, "begun before"
@@ -140,9 +145,15 @@ class LeaseWorker:
             lease.replaced,
         )
 
+        failed: list[str] = []
+
         def report(outcome: TileOutcome) -> None:
             recorder.record(outcome)
             outcomes.append(replace(outcome, statistics=None))
+            if outcome.outcome != "written":
+                failed.append(outcome.tile)
+                if n_may_fail is not None and len(failed) > n_may_fail:
+                    self._stop.set()
 
         began = time.perf_counter()
         error = None

@@ -62,8 +62,8 @@ OUT_OF_RANGE: Final = FindingKind(
     "automatic validation. A warning for opt_v2, an error for opt_final.",
     meaning="No surface has such a reflectance: wild pixels of an earlier stage, a wrong scale, "
     "or a checkpoint that is broken or does not fit.",
-    remedy="Check the inputs with `axion-stage3 validate --opt-v2-dir A --s1-dir B`; if they are "
-    "fine, check the checkpoint.",
+    remedy="Where opt_v2 has them, make that tile again, or store NaN there and give "
+    "--fill-invalid; where opt_final alone has them, check the checkpoint.",
 )
 CLIPPED: Final = FindingKind(
     id="AX-T024",

@@ -109,7 +109,8 @@ class _Directory:
         self._names_by_s1_file: dict[str, str] | None = None
 
     def name_of(self, entry: str) -> str | None:
-        return self._by_name(entry) or self._by_name(entry.strip()) or self._by_path(entry.strip())
+        entries = entry, entry.strip(), entry.strip().removeprefix("./")
+        return next(filter(None, map(self._by_name, entries)), None) or self._by_path(entry.strip())
 
     def _by_name(self, entry: str) -> str | None:
         if entry in self._names:
@@ -173,7 +174,7 @@ def _neighbours(name: str, names: Sequence[str]) -> Iterable[str]:
     namesakes = (known for known in names if known.rpartition("/")[2] == file_name)
     place = bisect_left(names, name)
     nearby = names[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
-    return [*islice(namesakes, _SHOWN), *nearby]
+    return dict.fromkeys([*islice(namesakes, _SHOWN), *nearby])
 
 
 def _printable(entry: str) -> str:

@@ -168,7 +168,6 @@ class Trainer:
             losses = self._train_step()
             self.seconds += time.monotonic() - started
             self.step += 1
-            self.calibrated = None
             if observer is not None:
                 observer.step(self.step, self.progress, losses)
             if self.step % 50 == 0:
@@ -181,7 +180,7 @@ class Trainer:
         if not interruption.is_requested and self.validated_step != self.step:
             self._validate(observer)
         self.save()
-        if not interruption.is_requested and calibrated_parts(self.config):
+        if calibrated_parts(self.config) and self.calibrated is None:
             self._calibrate(interruption, observer)
         return TrainingResult(
             best_path=self._path("best"),
@@ -205,6 +204,8 @@ class Trainer:
             if observer is not None:
                 observer.fitting_step(part, progress)
 
+        if interruption.is_requested:
+            return
         best = load_checkpoint(self._path("best"))
         network = best.network.to(self.device)
         try:
@@ -267,6 +268,7 @@ class Trainer:
         if self.best is None or result.score >= self.best.score:
             self.best = result
             self._save_checkpoint("best")
+            self.calibrated = None
         if observer is not None:
             observer.validated(self.step, result)
 

@@ -217,3 +217,18 @@ def test_an_unreadable_file_is_one_message(
 )
 def test_failure_limit(max_failures: str | None, n_tiles: int, limit: int | None) -> None:
     assert resolve({**FOLDERS, "max_failures": max_failures}).failure_limit(n_tiles) == limit
+
+
+@pytest.mark.parametrize(
+    "entry", ["timesteps = true", 'save_intermediate = "yes"', "statistics = 0", "seed = false"]
+)
+def test_a_switch_in_a_file_is_true_or_false_and_nothing_else_is(
+    entry: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f"{entry}\n")
+    with pytest.raises(
+        UsageError, match=f"The entry {entry.split(maxsplit=1)[0]} in .* is "
+    ) as caught:
+        resolve(dict(FOLDERS), config_file=file)
+    assert "config show" in caught.value.hint

@@ -244,3 +244,16 @@ def test_a_command_has_all_options_of_the_console_or_none() -> None:
         options = {option for parameter in command.params for option in parameter.opts}
         own = options & {"--quiet", "--verbose", "--log-format"}
         assert len(own) in (0, 3), name
+
+
+def test_failures_of_an_earlier_session_are_records_too(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "stage2_outputs" / "tile_002.npz").write_bytes(b"not a zip")
+    for command in (RUN, RUN, "merge out"):  # nothing is left to do for the second and the third
+        code = run([*command.split(), "-q", "--log-format", "json"])
+        (failed,) = records_of(capsys.readouterr().err)
+        assert (code, failed["message"], failed["tile"]) == (3, "tile failed", "tile_002.npz")
+        assert failed["phase"] == "read"
+        assert "zip" in failed["reason"].lower()
+        assert failed["hint"]

@@ -124,6 +124,12 @@ def test_a_manifest_of_too_many_shards_is_passed_over(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("options", [("--indices", "FOO"), ("--workers", "2")])
+def test_a_plan_refuses_what_the_run_would(options: tuple[str, str]) -> None:
+    assert infer("parts", "--plan", *options) == infer("parts", *options) == 2
+
+
+@pytest.mark.usefixtures("workspace")
 def test_the_plan_of_a_first_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = state_of(".")
     assert infer("parts", "--shard", "1/2", "--plan") == 0

@@ -212,6 +212,8 @@ def test_ground_takes_tensors_and_arrays_that_cannot_be_written(checkpoint: Chec
     np.testing.assert_array_equal(ground(*tensors, checkpoint=checkpoint, device="cpu"), expected)
     opt_v2.flags.writeable = s1.flags.writeable = False
     np.testing.assert_array_equal(ground(opt_v2, s1, checkpoint=checkpoint), expected)
+    flipped = (tiles[..., ::-1].copy()[..., ::-1] for tiles in (opt_v2, s1))
+    np.testing.assert_array_equal(ground(*flipped, checkpoint=checkpoint), expected)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +248,7 @@ def test_ground_refuses_other_units_and_names_the_tile(checkpoint: Checkpoint) -
     with pytest.raises(TileUnitsError, match="digital numbers") as caught:
         ground(np.stack([opt_v2[0], 1e4 * opt_v2[1]]), s1, checkpoint=checkpoint, names=names)
     assert caught.value.tile_name == names[1]
+    assert "--" not in caught.value.hint  # there is no command line here
     with pytest.raises(TileUnitsError, match="linear backscatter"):
         ground(opt_v2, 10 ** (s1 / 10), checkpoint=checkpoint)
 
@@ -258,6 +261,8 @@ def test_unusable_arguments_are_refused(predictor: Predictor, checkpoint: Checkp
         predictor.predict(opt_v2, s1, names, sampler="ddim")
     with pytest.raises(UsageError, match="0 timesteps"):
         predictor.predict(opt_v2, s1, names, timesteps=0)
+    with pytest.raises(UsageError, match="1001 timesteps"):
+        predictor.predict(opt_v2, s1, names, timesteps=1001)
     with pytest.raises(UsageError, match="Unknown device 'tpu'"):
         Predictor(checkpoint, "tpu")
     with pytest.raises(UsageError, match="Unknown precision 'int8'"):

@@ -144,3 +144,16 @@ def test_a_signal_to_all_processes_ends_the_run_as_any_other(
     tmp_path: Path, checkpoint_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
     signal_a_run("processes", number, exit_code, tmp_path, checkpoint_path)
+
+
+def test_too_many_failures_stop_processes_within_a_lease(infer: Infer, tmp_path: Path) -> None:
+    for i in range(80):
+        pair = write_pair(tmp_path, f"bad_{i:02d}.npz", height=16)
+        pair.opt_v2_path.write_bytes(b"")
+    folders = {"opt_v2_dir": tmp_path / "opt_v2", "s1_dir": tmp_path / "s1", "io_threads": 1}
+    result = infer(**folders, engine="processes", workers=1, max_failures="10")
+    assert result.exit_code == 3
+    assert result.is_over_failure_limit
+    # A lease as long as four seconds would hold them all.
+    assert 10 < result.summary["failed"] < 20
+    assert result.summary["pending"] == 80 - result.summary["failed"]

@@ -181,6 +181,8 @@ def test_wrong_input_is_one_message_with_the_documented_code(
         ("link-to-pipe", "not a regular file"),
         ("folder", "not a regular file"),
         ("tile.npz", "is a tile"),
+        ("summary.json", "is a JSON document"),
+        ("journal.jsonl", "is a log"),
     ],
 )
 def test_what_is_no_table_is_not_replaced(
@@ -194,7 +196,8 @@ def test_what_is_no_table_is_not_replaced(
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link-to-pipe").symlink_to("pipe")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "tile.npz").write_bytes(b"a tile")
+    for own in ("tile.npz", "summary.json", "journal.jsonl"):
+        (tmp_path / own).write_bytes(b"a record")
 
     assert run(["stats", str(stats_run), option, str(tmp_path / name)]) == 6
 
@@ -202,7 +205,7 @@ def test_what_is_no_table_is_not_replaced(
     assert words in error
     assert "Give another path." in error
     assert (tmp_path / "pipe").is_fifo()
-    assert (tmp_path / "tile.npz").read_bytes() == b"a tile"
+    assert (tmp_path / "tile.npz").read_bytes() == b"a record"
 
 
 @pytest.mark.parametrize("option", ["--csv", "--parquet"])

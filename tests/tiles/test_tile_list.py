@@ -49,6 +49,7 @@ def select(entries: Sequence[str]) -> list[str]:
         ("a/tile_001.NPZ", "a/tile_001.npz"),
         ("  tile_003.npz\t", "tile_003.npz"),
         (" odd .npz", " odd .npz"),
+        ("./a/tile_001.npz", "a/tile_001.npz"),
         ("opt_v2/a/tile_002.npz", "a/tile_002.npz"),
         ("./opt_v2/x/../a/tile_002.npz", "a/tile_002.npz"),
         ("{root}/opt_v2/tile_003.npz", "tile_003.npz"),
@@ -88,6 +89,8 @@ def test_unknown_names_are_one_clear_error(entries: list[str], words: list[str])
     assert all(word in message for word in words), message
     assert caught.value.exit_code == 4
     assert message.isprintable()
+    nearest = caught.value.hint.partition(": ")[2].rstrip(".").split(", ")
+    assert len(nearest) == len(set(nearest))
 
 
 def test_the_nearest_of_very_many_names_is_found(tmp_path: Path) -> None:

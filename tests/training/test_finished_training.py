@@ -24,8 +24,12 @@ def state_of(folder: Path) -> dict[Path, tuple[str, int]]:
 
 
 def test_it_says_so_and_changes_nothing(
-    shared_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared_data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AXION_STAGE3_BATCH_SIZE", "auto")  # for infer; training has no environment
     config, out = tmp_path / "quick.toml", tmp_path / "out"
     config.write_text(
         "generator_steps = 1\nequalizer_crops = 16\ngate_crops = 16\ndraw_crops = 16\n"

@@ -34,8 +34,6 @@ def train(
 
       axion-stage3 train --data-dir d/ --split-file d/tiles.csv --output-dir t/
     """
-    import os
-
     from axion_stage3.cli.output import Output
     from axion_stage3.cli.path_values import required
     from axion_stage3.cli.training_report import TrainingConsole, result_lines
@@ -51,7 +49,7 @@ def train(
         "precision": precision,
         "seed": seed,
     }
-    resolved = resolve_config(TrainingConfig, given, config_file=config_file, environ=os.environ)
+    resolved = resolve_config(TrainingConfig, given, config_file=config_file)
     folder = required(output_dir, "--output-dir")
     with TrainingConsole(output, folder / "validation") as console:
         result = run_training(
