@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pytest
@@ -19,7 +19,11 @@ from inspection_bench import NAME, Bench
 
 from axion_stage3.cli.app import run
 from axion_stage3.cli.inspection_pictures import panels_of
+from axion_stage3.inspection.run_story import rerun_command
 from axion_stage3.inspection.tile_inspection import inspect_tile
+
+if TYPE_CHECKING:
+    from axion_stage3.tiles.findings import Subject
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -302,3 +306,9 @@ def test_json_is_the_report(bench: Bench, capsys: pytest.CaptureFixture[str]) ->
     blue = document["files"][0]["bands"][0]
     assert blue["mean"] == pytest.approx(float(bench.opt_v2[0].mean()), rel=1e-6)
     assert sum(blue["histogram"]["counts"]) == blue["n_pixels"] == 96 * 96
+
+
+def test_the_command_to_run_a_tile_again_has_the_table_that_places_it() -> None:
+    paths: dict[Subject, Path] = {"opt_v2": Path("a/t.npz"), "s1": Path("b/t.npz")}
+    command = rerun_command("t.npz", paths, {"georeference": "my places.csv", "seed": 3})
+    assert "--georeference 'my places.csv'" in command
