@@ -388,7 +388,7 @@ def _advice(unknown: str, model: type[BaseModel]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr(str(value) if isinstance(value, Path) else value)
     return redacted(text) if isinstance(value, str) and is_url(value) else text
 
 

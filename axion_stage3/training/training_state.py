@@ -122,7 +122,7 @@ def _restore(trainer: Resumable, state: dict[str, Any]) -> None:
     trainer.random.set_state(state["random"])
     trainer.step = int(state["step"])
     trainer.seconds = float(state["seconds"])
-    trainer.validated_step = int(state.get("validated_step", 0))
+    trainer.validated_step = int(state.get("validated_step", -1))
     trainer.best = _result(state["best"])
     trainer.calibrated = _result(state.get("calibrated"))
 
