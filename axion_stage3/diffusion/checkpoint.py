@@ -288,7 +288,7 @@ def _check_weight(path: Location, name: str, found: Tensor, shape: torch.Size) -
     # Tensors without numbers (meta), sparse ones and the like pass through weights_only.
     is_plain = found.layout == torch.strided and found.device.type == "cpu"
     is_real = is_plain and found.dtype in _REAL_DTYPES
-    if not is_real or not bool(torch.isfinite(found).all()):
+    if not is_real or not bool(torch.isfinite(found.to(torch.float32)).all()):
         raise _refuse(path, f"weight {name!r} is not made of finite floating-point numbers")
 
 

@@ -7,6 +7,7 @@ crops, with its flips and transpositions, is then a single gather: no Python loo
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -172,7 +173,8 @@ def _load_tile(data_dir: Path, entry: SplitEntry) -> TrainingTile:
     try:
         truth = load_optical(data_dir / "s2_truth" / entry.tile)
         s1 = load_radar(data_dir / "s1" / entry.tile)
-        opt_v2 = load_optical(real_opt_v2) if real_opt_v2.is_file() else None
+        # Whatever is there is meant: a broken link is an error, not a tile to be simulated.
+        opt_v2 = load_optical(real_opt_v2) if os.path.lexists(real_opt_v2) else None
     except TileError as error:
         raise InputError(
             f"Training tile {entry.tile}: {error.message}", hint=error.hint, path=error.path

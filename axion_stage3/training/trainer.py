@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -212,7 +213,9 @@ class Trainer:
             calibrate(network, self.config, self.material, tell)
         except _StoppedError:
             return
-        result = self.calibrated = validate(network, self.material.validation_cases)
+        result = validate(network, self.material.validation_cases)
+        self._require_numbers(result)
+        self.calibrated = result
         step = best.config["steps"]
         for name in ("best", "last") if step == self.step else ("best",):
             save_checkpoint(self._path(name), network, epoch=best.epoch, config=best.config)
@@ -262,6 +265,7 @@ class Trainer:
     def _validate(self, observer: TrainingObserver | None) -> None:
         averaged = self._averaged_network()
         result = validate(averaged, self.material.validation_cases)
+        self._require_numbers(result)
         self.validated_step = self.step
         self._log({"step": self.step, "validation": result.as_document()})
         # Of equal ones the later: where the detail alone is trained, the score never changes.
@@ -315,13 +319,26 @@ class Trainer:
                 path=path,
             ) from error
 
+    def _require_numbers(self, result: ValidationResult) -> None:
+        """Refuse weights that validation gets no numbers from."""
+        if not math.isfinite(result.score):
+            raise TrainingError(
+                f"The tiles of validation come out as NaN or infinite at step {self.step}.",
+                hint=self._what_is_left(),
+                path=self.output_dir,
+            )
+
+    def _what_is_left(self) -> str:
+        is_saved = self._path("best").is_file()
+        left = f"The last good checkpoint is in {self.output_dir}. " if is_saved else ""
+        return f"{left}Check the tiles with `axion-stage3 validate`, or lower learning_rate."
+
     def _refuse_to_go_on(self, losses: Losses, tile_index: Tensor) -> None:
         names = sorted({self.material.tiles.names[int(i)] for i in tile_index})
         parts = ", ".join(f"{k} {float(v.detach()):.3g}" for k, v in losses._asdict().items())
         raise TrainingError(
             f"The loss is no longer a finite number at step {self.step} ({parts});"
             f" tiles of the batch: {', '.join(names)}.",
-            hint=f"The last good checkpoint is in {self.output_dir}. Check these tiles with"
-            " `axion-stage3 validate`, or lower learning_rate.",
+            hint=self._what_is_left(),
             path=self.output_dir,
         )

@@ -14,12 +14,16 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(default=0, ge=0, description="Seed of initialisation, crops, faults, noise.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**62, description="Seed of initialisation, crops, faults, noise."
+    )
     batch_size: int = Field(default=16, ge=2, description="Crops per step.")
     crop_px: int = Field(default=64, ge=32, description="Height and width of a crop, pixels.")
     max_steps: int = Field(default=20_000, ge=1, description="Steps at most.")
     max_minutes: float | None = Field(default=None, gt=0, description="Minutes at most.")
-    learning_rate: float = Field(default=5e-4, gt=0, description="Peak of the cosine schedule.")
+    learning_rate: float = Field(
+        default=5e-4, gt=0, le=1, description="Peak of the cosine schedule."
+    )
     weight_decay: float = Field(default=0.02, ge=0, description="AdamW weight decay.")
     warmup_steps: int = Field(default=200, ge=0, description="Steps of linear warm-up.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest gradient norm.")

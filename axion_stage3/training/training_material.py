@@ -52,6 +52,8 @@ class TrainingMaterial:
         validation_cases: Held-out tiles, once per validation family.
         device: Where training runs.
         precision: ``fp32`` or ``bf16``.
+        digest: Short hash of all tiles and of who is in which split, so that a training is not
+            gone on with on others.
         value_ranges: Percentiles of each band over the training tiles.
         grounding_reference: How far true training pairs agree with their radar; None if too few of
             them are large enough to tell.
@@ -61,6 +63,7 @@ class TrainingMaterial:
     validation_cases: tuple[ValidationCase, ...]
     device: torch.device
     precision: str
+    digest: str
     value_ranges: dict[str, list[float]]
     grounding_reference: GroundingReference | None
 
@@ -116,6 +119,7 @@ def prepare_material(
         validation_cases=tuple(validation_cases(val, train, generators, VALIDATION_FAMILIES)),
         device=device,
         precision=config.precision,
+        digest=_digest(train, val),
         value_ranges=_value_ranges(train),
         grounding_reference=_grounding_reference(train),
     )
@@ -181,6 +185,17 @@ def _generators(
     write_generators(generators, path)
     # Read back, so that a resumed run works with the very same (half precision) weights.
     return read_generators(path, device)
+
+
+def _digest(*splits: Sequence[TrainingTile]) -> str:
+    digest = hashlib.sha256()
+    for tiles in splits:
+        for tile in tiles:
+            digest.update(f"{tile.name}\0{tile.group}\0{tile.truth.shape}\n".encode())
+            for pixels in (tile.truth, tile.s1, tile.opt_v2):
+                digest.update(b"" if pixels is None else np.ascontiguousarray(pixels).data)
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
 
 
 def _grounding_reference(tiles: Sequence[TrainingTile]) -> GroundingReference | None:

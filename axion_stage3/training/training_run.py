@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from axion_stage3.atomic_write import write_json
+from axion_stage3.atomic_write import sweep_orphans, write_json
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import OutputError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
-from axion_stage3.storage.locations import refuse_inputs
-from axion_stage3.training.fitted_parts import calibrated_parts
+from axion_stage3.runs.lease import Lease
+from axion_stage3.storage.locations import lies_in, refuse_inputs
 from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.trainer import Trainer, TrainingResult
 from axion_stage3.training.training_config import TrainingConfig
 from axion_stage3.training.training_material import prepare_material
-from axion_stage3.training.training_state import STATE_NAME, read_state, share_done
-from axion_stage3.training.validation import ValidationResult
+from axion_stage3.training.training_state import STATE_NAME, read_state
 
 if TYPE_CHECKING:
     from axion_stage3.paths import AnyPath
@@ -48,14 +47,15 @@ def train(
 
     Raises:
         InputError: The split file or a tile is missing or unfit; found before training starts.
-        UsageError: ``output_dir`` lies in ``data_dir`` or holds a run with another configuration,
-            or a fault to be left out is not known, or a part is to be trained without a checkpoint
-            to start from, or on no crops.
+        UsageError: ``output_dir`` lies in ``data_dir``, has the checkpoint to start from in it, or
+            holds a run with another configuration or other tiles; a fault to be left out is not
+            known; a part is to be trained without a checkpoint to start from, or on no crops.
         CheckpointError: The checkpoint to start from is missing or unfit, or the state in
             ``output_dir`` is damaged.
         ResourceError: There is no such device.
         TrainingError: The loss is no longer finite.
         OutputError: ``output_dir`` cannot be written.
+        RunConflictError: Another training is writing there.
     """
     config, data_dir, output_dir = config or TrainingConfig(), Path(data_dir), Path(output_dir)
     # Its sub-folders may be links to elsewhere.
@@ -79,14 +79,23 @@ def train(
         )
     if config.start_from is not None:
         load_checkpoint(config.start_from)  # said now, not after the generators' minutes
+        if lies_in(Path(config.start_from), output_dir):
+            raise UsageError(
+                f"The checkpoint to start from, {config.start_from}, lies in the output folder, "
+                "where training would write over it.",
+                hint="Give another --output-dir.",
+            )
     target = resolve_device(device)
     state = read_state(output_dir / STATE_NAME, config)  # refuses another configuration, likewise
-    if state is not None and _is_finished(state, config):
+    if state is not None and state.is_finished(config):
+        paths = [output_dir / f"{name}.safetensors" for name in ("best", "last")]
+        for path in paths:
+            load_checkpoint(path)  # what is gone or damaged is not finished
         return TrainingResult(
-            best_path=output_dir / "best.safetensors",
-            last_path=output_dir / "last.safetensors",
-            steps=state["step"],
-            best=ValidationResult.from_document(state.get("calibrated") or state["best"]),
+            best_path=paths[0],
+            last_path=paths[1],
+            steps=state.step,
+            best=state.calibrated or state.best,
             exit_code=0,
             was_finished=True,
         )
@@ -98,16 +107,12 @@ def train(
             hint="Give another folder with --output-dir.",
             path=output_dir,
         ) from error
-    material = prepare_material(data_dir, Path(split_file), config, output_dir, target, observer)
-    trainer = Trainer(config, material, output_dir, observer)
-    write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
-    with Interruption() as interruption:
-        return trainer.run(interruption, observer)
-
-
-def _is_finished(state: dict[str, Any], config: TrainingConfig) -> bool:
-    """Whether nothing is left to do; older states say less of what was validated, or calibrated."""
-    is_validated = state.get("validated_step", -1) == state.get("step")
-    is_calibrated = not calibrated_parts(config) or state.get("calibrated") is not None
-    all_done = share_done(config, state["step"], state["seconds"]) >= 1.0
-    return is_validated and is_calibrated and all_done
+    with Lease.acquire(output_dir, configuration_digest="training"):
+        sweep_orphans(output_dir)
+        material = prepare_material(
+            data_dir, Path(split_file), config, output_dir, target, observer
+        )
+        trainer = Trainer(config, material, output_dir, observer)
+        write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
+        with Interruption() as interruption:
+            return trainer.run(interruption, observer)

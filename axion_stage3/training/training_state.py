@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 
 from axion_stage3.atomic_write import write_bytes
 from axion_stage3.errors import CheckpointError, UsageError
+from axion_stage3.training.fitted_parts import calibrated_parts
 from axion_stage3.training.validation import ValidationResult
 
 if TYPE_CHECKING:
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
     from axion_stage3.diffusion.network import GroundingNetwork
     from axion_stage3.training.training_config import TrainingConfig
+    from axion_stage3.training.training_material import TrainingMaterial
 
 STATE_NAME: Final = "state.pt"
+_TENSORS: Final = ("network", "average", "optimizer", "random")
 _MAY_CHANGE: Final = frozenset({"max_steps", "max_minutes"})
 
 
@@ -28,6 +32,7 @@ class Resumable(Protocol):
     """A training that can go on from its state: what of it is saved and restored."""
 
     config: TrainingConfig
+    material: TrainingMaterial
     network: GroundingNetwork
     average: AveragedModel
     optimizer: AdamW
@@ -45,6 +50,7 @@ def save_state(trainer: Resumable, path: Path) -> None:
     torch.save(
         {
             "config": trainer.config.model_dump(mode="json"),
+            "data": trainer.material.digest,
             "network": trainer.network.state_dict(),
             "average": trainer.average.state_dict(),
             "optimizer": trainer.optimizer.state_dict(),
@@ -60,7 +66,36 @@ def save_state(trainer: Resumable, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_state(path: Path, config: TrainingConfig) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What a state file says.
+
+    Attributes:
+        data: Digest of the tiles; see :class:`TrainingMaterial`.
+        step: Steps done.
+        seconds: Seconds they took.
+        validated_step: Step of the last validation, -1 if there was none.
+        best: Validation of the best checkpoint; None if there was none.
+        calibrated: The same once it was calibrated; None before.
+        tensors: States of network, average, optimizer and random generator.
+    """
+
+    data: str
+    step: int
+    seconds: float
+    validated_step: int
+    best: ValidationResult | None
+    calibrated: ValidationResult | None
+    tensors: dict[str, Any]
+
+    def is_finished(self, config: TrainingConfig) -> bool:
+        """Whether nothing is left to do."""
+        is_calibrated = self.calibrated is not None or not calibrated_parts(config)
+        is_over = share_done(config, self.step, self.seconds) >= 1.0
+        return is_over and is_calibrated and self.validated_step == self.step
+
+
+def read_state(path: Path, config: TrainingConfig) -> SavedState | None:
     """Read the state in a file; None where there is no file.
 
     Raises:
@@ -71,8 +106,17 @@ def read_state(path: Path, config: TrainingConfig) -> dict[str, Any] | None:
         return None
     current = config.model_dump(mode="json")
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        stored = dict(state["config"])
+        document: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        stored = dict(document["config"])
+        state = SavedState(
+            data=str(document["data"]),
+            step=int(document["step"]),
+            seconds=float(document["seconds"]),
+            validated_step=int(document["validated_step"]),
+            best=_result(document["best"]),
+            calibrated=_result(document["calibrated"]),
+            tensors={name: document[name] for name in _TENSORS},
+        )
     except Exception as error:  # a damaged file can make torch raise anything
         raise _unfit(path) from error
     changed = sorted(
@@ -103,28 +147,34 @@ def load_state(trainer: Resumable, path: Path) -> None:
     """Bring a trainer to the state in a file; leaves it as it is where there is no file.
 
     Raises:
-        UsageError: As for :func:`read_state`.
+        UsageError: As for :func:`read_state`, or the tiles are others.
         CheckpointError: Likewise.
     """
     state = read_state(path, trainer.config)
     if state is None:
         return
+    if state.data != trainer.material.digest:
+        raise UsageError(
+            f"The training run in {path.parent} was begun with other tiles, or another split.",
+            hint="Give another --output-dir, or the tiles and the split it was begun with.",
+            path=path.parent,
+        )
     try:
         _restore(trainer, state)
     except Exception as error:  # whatever a foreign file holds in place of a state
         raise _unfit(path) from error
 
 
-def _restore(trainer: Resumable, state: dict[str, Any]) -> None:
-    trainer.network.load_state_dict(state["network"])
-    trainer.average.load_state_dict(state["average"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.random.set_state(state["random"])
-    trainer.step = int(state["step"])
-    trainer.seconds = float(state["seconds"])
-    trainer.validated_step = int(state.get("validated_step", -1))
-    trainer.best = _result(state["best"])
-    trainer.calibrated = _result(state.get("calibrated"))
+def _restore(trainer: Resumable, state: SavedState) -> None:
+    trainer.network.load_state_dict(state.tensors["network"])
+    trainer.average.load_state_dict(state.tensors["average"])
+    trainer.optimizer.load_state_dict(state.tensors["optimizer"])
+    trainer.random.set_state(state.tensors["random"])
+    trainer.step = state.step
+    trainer.seconds = state.seconds
+    trainer.validated_step = state.validated_step
+    trainer.best = state.best
+    trainer.calibrated = state.calibrated
 
 
 def _document(result: ValidationResult | None) -> dict[str, Any] | None:

@@ -90,7 +90,12 @@ class ValidationResult:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> ValidationResult:
         """Inverse of :meth:`as_document`."""
-        return cls({name: FamilyResult(**entry) for name, entry in document.items()})
+        return cls(
+            {
+                name: FamilyResult(**{key: float(value) for key, value in entry.items()})
+                for name, entry in document.items()
+            }
+        )
 
 
 @torch.no_grad()
