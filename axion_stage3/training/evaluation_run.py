@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from axion_stage3.config import MAX_TIMESTEPS
+from axion_stage3.config import MAX_SAMPLES, MAX_SEED, MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import (
     InputError,
@@ -96,16 +96,12 @@ class GroundingOptions:
 
     def __post_init__(self) -> None:
         _require_known([self.method], METHODS, "method")
-        if self.timesteps is not None and not 1 <= self.timesteps <= MAX_TIMESTEPS:
-            raise UsageError(
-                f"--timesteps is {self.timesteps}; it must be from 1 to {MAX_TIMESTEPS}.",
-                hint="Leave it out for the checkpoint's number.",
-            )
-        if self.samples < 1:
-            raise UsageError(
-                f"--samples is {self.samples}; it must be at least 1.",
-                hint="Give a number from 2 on to judge the spread of the draws.",
-            )
+        if self.timesteps is not None:
+            hint = "Leave it out for the checkpoint's number."
+            _require_within("--timesteps", self.timesteps, 1, MAX_TIMESTEPS, hint)
+        _require_within("--seed", self.seed, 0, MAX_SEED, "Leave it out for 0.")
+        hint = "Give a number from 2 on to judge the spread of the draws."
+        _require_within("--samples", self.samples, 1, MAX_SAMPLES, hint)
         if self.samples > 1 and self.timesteps == 1:
             raise UsageError(
                 f"{self.samples} samples at --timesteps 1 are all the same, the mean.",
@@ -244,6 +240,11 @@ def evaluate_surrogates(
     with progress("Evaluating tiles", len(val) * len(families)) as shown:
         evaluation = evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
     return replace(evaluation, left_out=tuple(left_out))
+
+
+def _require_within(option: str, value: int, lowest: int, highest: int, hint: str) -> None:
+    if not lowest <= value <= highest:
+        raise UsageError(f"{option} is {value}; it must be from {lowest} to {highest}.", hint=hint)
 
 
 def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> None:
