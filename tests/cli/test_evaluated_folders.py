@@ -1,0 +1,114 @@
+"""``evaluate`` on folders: groups, and tiles that cannot be evaluated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cli_workbench import check_document
+
+from axion_stage3.cli.app import run
+from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.tiles.npz_writer import write_npz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_groups_come_from_the_split_file(
+    tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = tmp_path / "split.csv"
+    split.write_text("tile,group,split\ntile_0.npz,a,val\ntile_1.npz,a,val\n")
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--split-file", str(split), "--json"]) == 0
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert {tile["tile"]: tile["group"] for tile in document["tiles"]} == {
+        "tile_0.npz": "a",
+        "tile_1.npz": "a",
+        "tile_2.npz": "tile_2.npz",
+    }
+    assert document["families"][0]["n_groups"] == 2
+
+
+def test_outputs_of_another_size_are_refused_by_name(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(3):
+        write_npz(tmp_path / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 24).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    assert run(["evaluate", *folders, "--opt-final-dir", str(tmp_path)]) == 4
+    assert "Tile tile_0.npz: truth (4, 32, 32)" in capsys.readouterr().err
+
+
+def break_truth(tiles: Path) -> None:
+    (tiles / "truth" / "tile_1.npz").write_bytes(b"no NPZ")
+
+
+def break_radar(tiles: Path) -> None:
+    (tiles / "s1" / "tile_1.npz").write_bytes(b"no NPZ")
+
+
+def put_nan_into_truth(tiles: Path) -> None:
+    truth = make_tile(1, 32).truth.copy()
+    truth[0, 3, 3] = float("nan")
+    write_npz(tiles / "truth" / "tile_1.npz", {"opt_v2": truth})
+
+
+def shrink_truth(tiles: Path) -> None:
+    write_npz(tiles / "truth" / "tile_1.npz", {"opt_v2": make_tile(1, 24).truth})
+
+
+def shrink_radar(tiles: Path) -> None:
+    write_npz(tiles / "s1" / "tile_1.npz", {"s1": make_tile(1, 24).s1})
+
+
+@pytest.mark.parametrize(
+    "damage", [break_truth, break_radar, put_nan_into_truth, shrink_truth, shrink_radar]
+)
+def test_a_tile_that_cannot_be_evaluated_is_left_out_and_named(
+    damage: Callable[[Path], None],
+    tiles: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(tiles)
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--json"]) == 3
+    text, said = capsys.readouterr()
+    document = check_document(text, "evaluate")
+    assert [tile["tile"] for tile in document["tiles"]] == ["tile_0.npz", "tile_2.npz"]
+    assert document["families"][0]["n_tiles"] == 2
+    (left_out,) = document["left_out"]
+    assert left_out["tile"] == "tile_1.npz"
+    assert "1 tile left out:\n  - tile_1.npz\n" in said
+    assert said.split()[-1] == left_out["reason"].split()[-1]
+    assert "--opt-scale" not in said  # which evaluate does not have
+    assert "--fill-invalid" not in said
+
+
+def test_an_output_that_a_run_did_not_make_is_left_out(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 2):
+        write_npz(tmp_path / f"tile_{seed}.npz", {"opt_final": make_tile(seed, 32).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    assert run(["evaluate", *folders, "--opt-final-dir", str(tmp_path)]) == 3
+    text, said = capsys.readouterr()
+    assert "given: 2 tiles in 2 groups" in text
+    assert "There is no opt_final tile tile_1.npz" in " ".join(said.split())
+
+
+def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
+    tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiles / "truth" / "tile_1.npz").unlink()
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
+    assert run(["evaluate", *folders, "--verbose"]) == 0
+    text, said = capsys.readouterr()
+    assert "given: 2 tiles in 2 groups" in text
+    assert "tile_1.npz: left out, no truth of this name" in said
