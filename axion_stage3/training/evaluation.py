@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from axion_stage3.errors import TileError, TilePixelsError, TileShapeError
 from axion_stage3.statistics.grounding import grounding_score
 from axion_stage3.statistics.grounding_measures import MIN_SCORED_PX
 from axion_stage3.statistics.image_quality import image_quality, psnr
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 EVALUATION_SCHEMA_VERSION: Final = 1
 PSNR_CEILING_DB: Final = 100.0
-"""PSNR of equal arrays, which is infinite, counts as this much."""
+"""No PSNR counts for more: that of equal arrays is infinite, rounding alone makes 150 dB of it."""
 
 HIGHER_IS_BETTER: Final = {
     "psnr": True,
@@ -195,21 +196,31 @@ def evaluate_cases(
 ) -> Evaluation:
     """Measure every case and summarise by family.
 
+    Cases whose arrays differ in size, or are not finite throughout, are left out and their tiles
+    named, each once.
+
     Args:
         cases: Consumed one by one: memory does not grow with the pixels.
         reference: Measures of true pairs; with them, tiles with radar get a grounding score.
-
-    Raises:
-        TileShapeError: Truth, opt_v2 and opt_final of a tile differ in shape.
     """
-    tiles = tuple(_evaluate(case, reference) for case in cases)
     by_family: dict[str, list[TileEvaluation]] = defaultdict(list)
-    for tile in tiles:
-        by_family[tile.family].append(tile)
-    return Evaluation(tiles, tuple(_summarise(name, found) for name, found in by_family.items()))
+    tiles: list[TileEvaluation] = []
+    reasons: dict[str, str] = {}
+    for case in cases:
+        try:
+            tile = _evaluate(case, reference)
+        except TileError as error:
+            reasons.setdefault(case.tile, error.message)
+        else:
+            tiles.append(tile)
+            by_family[tile.family].append(tile)
+    families = tuple(_summarise(name, found) for name, found in by_family.items())
+    left_out = tuple(LeftOutTile(tile, reason) for tile, reason in reasons.items())
+    return Evaluation(tuple(tiles), families, left_out)
 
 
 def _evaluate(case: EvaluationCase, reference: GroundingReference | None) -> TileEvaluation:
+    _require_comparable(case)
     before = _finite(image_quality(case.opt_v2, case.truth))
     after = _finite(image_quality(case.opt_final, case.truth))
     truth_grounding = None
@@ -225,6 +236,30 @@ def _evaluate(case: EvaluationCase, reference: GroundingReference | None) -> Til
     return TileEvaluation(case.tile, case.group, case.family, before, after, truth_grounding, draws)
 
 
+def _require_comparable(case: EvaluationCase) -> None:
+    """Refuse what has no figures, or would have wrong ones."""
+    arrays = {"truth": case.truth, "opt_v2": case.opt_v2, "opt_final": case.opt_final}
+    if case.s1 is not None:
+        arrays["s1"] = case.s1
+    if len({array.shape[1:] for array in arrays.values()}) > 1:
+        listed = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise TileShapeError(
+            f"{listed} differ in size.",
+            hint="Compare tiles of the same scene and grid.",
+            tile_name=case.tile,
+        )
+    if case.draws is not None:
+        arrays["mean of the draws"], arrays["spread of the draws"] = case.draws
+    for name, array in arrays.items():
+        n_invalid = array.size - np.count_nonzero(np.isfinite(array))
+        if n_invalid:
+            raise TilePixelsError(
+                f"{name} has values that are NaN or infinite: {n_invalid} of {array.size}.",
+                hint="Make it again, or take the tile out.",
+                tile_name=case.tile,
+            )
+
+
 def _judge_draws(truth: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[str, float]:
     """PSNR of the mean of draws, and how often the truth lies within 1 to 3 of their spreads."""
     error = np.abs(truth - mean)
@@ -233,11 +268,12 @@ def _judge_draws(truth: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[s
 
 
 def _finite(quality: dict[str, float]) -> dict[str, float]:
-    return {
-        name: value if math.isfinite(value) else PSNR_CEILING_DB
+    """PSNR up to its ceiling; power of detail over none at all is left out."""
+    bounded = {
+        name: min(value, PSNR_CEILING_DB) if name.startswith("psnr") else value
         for name, value in quality.items()
-        if math.isfinite(value) or name.startswith("psnr")
     }
+    return {name: value for name, value in bounded.items() if math.isfinite(value)}
 
 
 def _summarise(family: str, tiles: Sequence[TileEvaluation]) -> FamilySummary:

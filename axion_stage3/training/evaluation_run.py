@@ -18,7 +18,6 @@ from axion_stage3.errors import (
     InputFolderError,
     TileError,
     TileReadError,
-    TileShapeError,
     UsageError,
 )
 from axion_stage3.inference.predictor import Predictor
@@ -121,7 +120,8 @@ def evaluate_folders(
 ) -> Evaluation:
     """Compare given opt_v2 and opt_final tiles with their truth.
 
-    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+    Tiles that cannot be read, differ in size from their partners or have values that are not
+    finite are left out and named.
 
     Args:
         truth_dir: True optical tiles.
@@ -165,13 +165,6 @@ def evaluate_folders(
         opt_v2, truth = load_optical(opt_v2_paths[name]), load_optical(truths[name])
         s1 = load_radar(s1_paths[name]) if s1_paths else None
         opt_final, draws = ground(name, opt_v2, s1)
-        if not truth.shape == opt_v2.shape == opt_final.shape:
-            raise TileShapeError(
-                f"truth {truth.shape}, opt_v2 {opt_v2.shape} and opt_final {opt_final.shape}"
-                " differ in size.",
-                hint="Compare tiles of the same scene and grid.",
-                tile_name=name,
-            )
         group = groups.get(name, name)
         return EvaluationCase(name, group, GIVEN, truth, opt_v2, opt_final, s1, draws)
 
@@ -179,14 +172,7 @@ def evaluate_folders(
     left_out: list[LeftOutTile] = []
     with progress("Evaluating tiles", len(names)) as shown:
         evaluation = evaluate_cases(_usable(case, names, left_out, shown), reference)
-    if not evaluation.tiles:
-        raise InputError(
-            f"None of the {len(names)} tiles can be evaluated."
-            f" Tile {left_out[0].tile}: {left_out[0].reason}",
-            hint="`axion-stage3 inspect-tile` shows what a tile holds.",
-            path=truth_dir,
-        )
-    return replace(evaluation, left_out=tuple(left_out))
+    return _with_left_out(evaluation, left_out, truth_dir)
 
 
 def evaluate_surrogates(
@@ -199,7 +185,8 @@ def evaluate_surrogates(
 ) -> Evaluation:
     """Judge a checkpoint or a baseline on held-out scenes with simulated opt_v2, by family.
 
-    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+    Tiles that cannot be read, differ in size from their partners or have values that are not
+    finite are left out and named.
 
     Args:
         data_dir: Folder with ``s1/`` and ``s2_truth/``.
@@ -211,7 +198,7 @@ def evaluate_surrogates(
 
     Raises:
         UsageError: There is no such family.
-        InputError: A folder is missing, the split is unfit, or no tile of one side can be read.
+        InputError: A folder is missing, the split is unfit, or no tile of one side can be used.
         CheckpointError: The checkpoint is missing or unfit.
     """
     options = options or GroundingOptions()
@@ -239,7 +226,7 @@ def evaluate_surrogates(
     cases = map(evaluated, validation_cases(val, donors, generators, families))
     with progress("Evaluating tiles", len(val) * len(families)) as shown:
         evaluation = evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
-    return replace(evaluation, left_out=tuple(left_out))
+    return _with_left_out(evaluation, left_out, Path(data_dir))
 
 
 def _require_within(option: str, value: int, lowest: int, highest: int, hint: str) -> None:
@@ -285,6 +272,21 @@ def _usable(
         else:
             yield made
         shown.advance()
+
+
+def _with_left_out(
+    evaluation: Evaluation, unusable: Sequence[LeftOutTile], folder: Path
+) -> Evaluation:
+    """Name the tiles that never became a case, beside those whose case has no figures."""
+    left_out = tuple(sorted((*unusable, *evaluation.left_out), key=lambda tile: tile.tile))
+    if left_out and not evaluation.tiles:
+        raise InputError(
+            f"None of the {len(left_out)} tiles can be evaluated."
+            f" Tile {left_out[0].tile}: {left_out[0].reason}",
+            hint="`axion-stage3 inspect-tile` shows what a tile holds.",
+            path=folder,
+        )
+    return replace(evaluation, left_out=left_out)
 
 
 def _counted(cases: Iterable[EvaluationCase], shown: Advancing) -> Iterator[EvaluationCase]:

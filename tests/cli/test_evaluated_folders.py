@@ -8,7 +8,7 @@ import pytest
 from cli_workbench import check_document
 
 from axion_stage3.cli.app import run
-from axion_stage3.testing.tile_factories import make_tile
+from axion_stage3.testing.tile_factories import make_tile, write_pair
 from axion_stage3.tiles.npz_writer import write_npz
 
 if TYPE_CHECKING:
@@ -100,6 +100,49 @@ def test_an_output_that_a_run_did_not_make_is_left_out(
     text, said = capsys.readouterr()
     assert "given: 2 tiles in 2 groups" in text
     assert "There is no opt_final tile tile_1.npz" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_output_with_a_hole_is_no_perfect_one(
+    value: float, tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finals = tmp_path / "finals"
+    finals.mkdir()
+    for seed in range(3):
+        opt_final = make_tile(seed, 32).opt_v2.copy()
+        if seed == 1:
+            opt_final[2, 5, 5] = value
+        write_npz(finals / f"tile_{seed}.npz", {"opt_final": opt_final})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+    folders += ["--opt-final-dir", str(finals)]
+
+    assert run(["evaluate", *folders, "--json"]) == 3
+
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert [tile["tile"] for tile in document["tiles"]] == ["tile_0.npz", "tile_2.npz"]
+    reason = "opt_final has values that are NaN or infinite: 1 of 4096."
+    assert document["left_out"] == [{"tile": "tile_1.npz", "reason": reason}]
+
+
+def test_radar_of_another_size_beside_outputs_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("opt_v2", "s1", "truth", "finals"):
+        (tmp_path / part).mkdir()
+    for seed in range(3):
+        write_pair(tmp_path, f"tile_{seed}.npz", seed=seed, height=64, has_truth=True)
+        write_npz(tmp_path / f"finals/tile_{seed}.npz", {"opt_final": make_tile(seed, 64).truth})
+    write_npz(tmp_path / "s1" / "tile_1.npz", {"s1": make_tile(1, 48).s1})
+    folders = ["--truth-dir", f"{tmp_path}/truth", "--opt-v2-dir", f"{tmp_path}/opt_v2"]
+    folders += ["--s1-dir", f"{tmp_path}/s1", "--opt-final-dir", f"{tmp_path}/finals"]
+
+    assert run(["evaluate", *folders, "--json"]) == 3
+
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert [tile["tile"] for tile in document["tiles"]] == ["tile_0.npz", "tile_2.npz"]
+    (left_out,) = document["left_out"]
+    assert left_out["tile"] == "tile_1.npz"
+    assert "s1 (2, 48, 48) differ in size" in left_out["reason"]
 
 
 def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(

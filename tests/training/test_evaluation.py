@@ -81,6 +81,39 @@ def test_a_perfect_tile_counts_as_the_ceiling() -> None:
     assert family.metrics["psnr"].opt_final == PSNR_CEILING_DB
 
 
+def test_no_tile_is_better_than_a_perfect_one() -> None:
+    tile = make_tile(0, 32)
+    nearly = tile.truth.copy()
+    nearly[0, 0, 0] += 1e-6
+    assert psnr(nearly, tile.truth) > PSNR_CEILING_DB
+    near = EvaluationCase(
+        "t.npz", "a", "given", tile.truth, tile.opt_v2, nearly, draws=(nearly, 0 * nearly)
+    )
+    (found,) = evaluate_cases([near]).tiles
+    for name in ("psnr", "psnr_blue", "psnr_nir"):
+        assert found.opt_final[name] == PSNR_CEILING_DB, name
+    assert found.draws is not None
+    assert found.draws["psnr_of_mean"] == PSNR_CEILING_DB
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["truth", "opt_v2", "opt_final", "s1", "mean", "spread"])
+def test_what_is_not_finite_has_no_figures(name: str, value: float) -> None:
+    tile = make_tile(0, 32)
+    arrays = {"truth": tile.truth, "opt_v2": tile.opt_v2, "opt_final": tile.opt_v2, "s1": tile.s1}
+    arrays |= {"mean": tile.truth, "spread": tile.truth}
+    arrays[name] = arrays[name].copy()
+    arrays[name][1, 2, 3] = value
+    draws = arrays.pop("mean"), arrays.pop("spread")
+    bad = EvaluationCase("bad.npz", "a", "given", **arrays, draws=draws)
+    evaluation = evaluate_cases([bad, case(1, "b", 0.5), replace(bad, family="hard")])
+    assert [each.tile for each in evaluation.tiles] == ["t1.npz"]
+    (left_out,) = evaluation.left_out
+    assert left_out.tile == "bad.npz"
+    assert left_out.reason.startswith(name)
+    assert "NaN or infinite: 1 of " in left_out.reason
+
+
 def test_draws_are_judged_by_how_often_the_truth_lies_within_their_spread() -> None:
     tile = make_tile(0, 32)
     random = np.random.default_rng(0)
