@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,36 @@ def test_the_interval_is_that_of_a_mean_over_groups_at_95_percent() -> None:
     assert metric.difference - metric.low == pytest.approx(1.96 * standard_error, rel=0.15)
     again = evaluate_cases(cases).families[0].metrics["psnr"]
     assert (again.low, again.high) == (metric.low, metric.high)
+
+
+@pytest.mark.parametrize("most_picks", [1, 100, 10**6])
+def test_intervals_do_not_depend_on_how_many_draws_are_made_at_once(
+    most_picks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axion_stage3.training.evaluation._MOST_PICKS", most_picks)
+    shares = np.random.default_rng(1).uniform(0, 0.5, 12)
+    evaluation = evaluate_cases(case(k, "abcdefg"[k // 2], share) for k, share in enumerate(shares))
+    picks = np.random.default_rng(0).integers(6, size=(2000, 6))
+    for name, metric in evaluation.families[0].metrics.items():
+        change = [tile.opt_final[name] - tile.opt_v2[name] for tile in evaluation.tiles]
+        by_group = np.reshape(change, (6, 2)).mean(axis=1)
+        expected = np.percentile(by_group[picks].mean(axis=1), [2.5, 97.5])
+        np.testing.assert_allclose([metric.low, metric.high], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_memory_does_not_grow_with_groups_times_resamples_or_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = {"psnr": 20.0, "mae": 0.1}
+    monkeypatch.setattr("axion_stage3.training.evaluation.image_quality", lambda *_: dict(figures))
+    one = case(0, "a", 0.5)
+    cases = [replace(one, tile=f"{k}.npz", group=f"{k}") for k in range(12_000)]
+    tracemalloc.start()
+    (family,) = evaluate_cases(cases).families
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert family.n_groups == 12_000
+    assert peak < 50e6, "12,000 groups by 2000 resamples take 190 MB, by 12,000 tiles 140 MB"
 
 
 def test_a_perfect_tile_counts_as_the_ceiling() -> None:
