@@ -26,7 +26,7 @@ from axion_stage3.progress import no_progress
 from axion_stage3.tiles.pairing import find_pairs, find_tiles
 from axion_stage3.tiles.tile_loading import load_optical, load_output, load_radar
 from axion_stage3.training.baselines import PixelRegression, smoothed
-from axion_stage3.training.dataset import load_tiles, read_split_file
+from axion_stage3.training.dataset import load_tiles, read_groups, read_split_file
 from axion_stage3.training.evaluation import (
     Evaluation,
     EvaluationCase,
@@ -128,7 +128,7 @@ def evaluate_folders(
         opt_v2_dir: Stage 2 tiles; those without a truth of the same name are left out.
         opt_final_dir: Output folder of ``infer``; None to run a checkpoint on the fly.
         s1_dir: Radar tiles; needed to run a checkpoint, and for the grounding score.
-        split_file: CSV with tile and group; without it every tile is a group of its own.
+        split_file: CSV with tile and group; a tile that it does not name is a group of its own.
         options: How to run the checkpoint.
         progress: Shows how far the work is.
 
@@ -145,7 +145,7 @@ def evaluate_folders(
             f"The method {options.method!r} is for held-out scenes.",
             hint="Give --data-dir and --split-file, or leave --method out.",
         )
-    groups = {e.tile: e.group for e in read_split_file(Path(split_file))} if split_file else {}
+    groups = {} if split_file is None else read_groups(Path(split_file))
     # Without radar there is nothing to run and no grounding to score.
     checkpoint = None if radar_dir is None else load_checkpoint(options.checkpoint)
     if final_dir is not None:

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "tile,group,split\ntile_0.npz,a,val\ntile_1.npz,a,test\n",
+        "tile,group\ntile_0.npz,a\ntile_1.npz,a\n",
+    ],
+    ids=["of any split", "without splits"],
+)
 def test_groups_come_from_the_split_file(
-    tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lines: str, tiles: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     split = tmp_path / "split.csv"
-    split.write_text("tile,group,split\ntile_0.npz,a,val\ntile_1.npz,a,val\n")
+    split.write_text(lines)
     folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
     folders += ["--s1-dir", f"{tiles}/s1", "--checkpoint", str(checkpoint)]
     assert run(["evaluate", *folders, "--split-file", str(split), "--json"]) == 0
