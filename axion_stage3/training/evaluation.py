@@ -166,6 +166,7 @@ class EvaluationDocument:
         families: A summary of each family of opt_v2 tiles.
         tiles: Every tile that was evaluated.
         left_out: Tiles that could not be; no figure counts them.
+        without_truth: Names of opt_v2 tiles that have no truth of the same name.
     """
 
     schema_version: int
@@ -173,21 +174,35 @@ class EvaluationDocument:
     families: tuple[FamilySummary, ...]
     tiles: tuple[TileEvaluation, ...]
     left_out: tuple[LeftOutTile, ...]
+    without_truth: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured, by tile and by family, and the tiles that could not be."""
+    """Everything measured, by tile and by family, and the tiles that could not be.
+
+    Attributes:
+        tiles: Every tile that was evaluated.
+        families: A summary of each family of opt_v2 tiles.
+        left_out: Tiles that could not be; no figure counts them.
+        without_truth: Names of opt_v2 tiles that have no truth of the same name, sorted.
+    """
 
     tiles: tuple[TileEvaluation, ...]
     families: tuple[FamilySummary, ...]
     left_out: tuple[LeftOutTile, ...] = ()
+    without_truth: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """Return a versioned JSON document; docs/schemas/evaluate.schema.json describes it."""
         return asdict(
             EvaluationDocument(
-                EVALUATION_SCHEMA_VERSION, "evaluate", self.families, self.tiles, self.left_out
+                EVALUATION_SCHEMA_VERSION,
+                "evaluate",
+                self.families,
+                self.tiles,
+                self.left_out,
+                self.without_truth,
             )
         )
 

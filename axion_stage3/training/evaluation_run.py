@@ -125,7 +125,7 @@ def evaluate_folders(
 
     Args:
         truth_dir: True optical tiles.
-        opt_v2_dir: Stage 2 tiles; those without a truth of the same name are left out.
+        opt_v2_dir: Stage 2 tiles; those without a truth of the same name are only named.
         opt_final_dir: Output folder of ``infer``; None to run a checkpoint on the fly.
         s1_dir: Radar tiles; needed to run a checkpoint, and for the grounding score.
         split_file: CSV with tile and group; a tile that it does not name is a group of its own.
@@ -159,7 +159,7 @@ def evaluate_folders(
         )
     opt_v2_paths, s1_paths = _inputs(opt_v2_dir, radar_dir)
     truths = find_tiles(truth_dir)
-    names = _with_truth(opt_v2_paths, truths, truth_dir)
+    names, without_truth = _by_truth(opt_v2_paths, truths, truth_dir)
 
     def case(name: str) -> EvaluationCase:
         opt_v2, truth = load_optical(opt_v2_paths[name]), load_optical(truths[name])
@@ -172,7 +172,8 @@ def evaluate_folders(
     left_out: list[LeftOutTile] = []
     with progress("Evaluating tiles", len(names)) as shown:
         evaluation = evaluate_cases(_usable(case, names, left_out, shown), reference)
-    return _with_left_out(evaluation, left_out, truth_dir)
+    evaluation = _with_left_out(evaluation, left_out, truth_dir)
+    return replace(evaluation, without_truth=without_truth)
 
 
 def evaluate_surrogates(
@@ -374,9 +375,12 @@ def _baseline(
     return regress
 
 
-def _with_truth(opt_v2: Collection[str], truths: Collection[str], truth_dir: Path) -> list[str]:
-    names = sorted(set(opt_v2) & set(truths))
-    for name in sorted(set(opt_v2) - set(truths)):
+def _by_truth(
+    opt_v2: Collection[str], truths: Collection[str], truth_dir: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """Names of the opt_v2 tiles that have a truth, and of those that have none."""
+    names, without = sorted(set(opt_v2) & set(truths)), sorted(set(opt_v2) - set(truths))
+    for name in without:
         _log.debug("%s: left out, no truth of this name", name)
     if not names:
         raise InputError(
@@ -384,4 +388,4 @@ def _with_truth(opt_v2: Collection[str], truths: Collection[str], truth_dir: Pat
             hint="Truth is matched by file name below the folder.",
             path=truth_dir,
         )
-    return names
+    return names, tuple(without)

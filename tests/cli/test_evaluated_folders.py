@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,7 +154,7 @@ def test_radar_of_another_size_beside_outputs_is_left_out_and_named(
     assert "s1 (2, 48, 48) differ in size" in left_out["reason"]
 
 
-def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
+def test_tiles_without_a_truth_are_counted_and_all_are_named_when_verbose(
     tiles: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tiles / "truth" / "tile_1.npz").unlink()
@@ -163,3 +164,42 @@ def test_tiles_without_a_truth_are_left_out_and_named_when_verbose(
     text, said = capsys.readouterr()
     assert "given: 2 tiles in 2 groups" in text
     assert "tile_1.npz: left out, no truth of this name" in said
+
+    assert run(["evaluate", *folders, "--json"]) == 0
+    text, said = capsys.readouterr()
+    assert check_document(text, "evaluate")["without_truth"] == ["tile_1.npz"]
+    assert said.splitlines()[-1] == "1 tile has no truth of its name: tile_1.npz"
+
+    for seed in range(4):
+        write_pair(tiles, f"more/{seed}.npz", seed=seed, height=32)
+    assert run(["evaluate", *folders]) == 0
+    said = capsys.readouterr().err
+    shown = "more/0.npz, more/1.npz, more/2.npz and 2 more"
+    assert said.splitlines()[-1] == f"5 tiles have no truth of their name: {shown}"
+    assert run(["evaluate", *folders, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_json_log_has_a_record_of_each_tile_without_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("opt_v2", "s1", "truth", "finals"):
+        (tmp_path / part).mkdir()
+    for seed in range(25):
+        write_pair(tmp_path, f"tile_{seed:02}.npz", seed=seed, height=16, has_truth=seed != 1)
+    write_npz(tmp_path / "finals" / "tile_00.npz", {"opt_final": make_tile(0, 16).truth})
+    folders = ["--truth-dir", f"{tmp_path}/truth", "--opt-v2-dir", f"{tmp_path}/opt_v2"]
+    folders += ["--opt-final-dir", f"{tmp_path}/finals"]
+
+    assert run(["evaluate", *folders, "--log-format", "json", "--json"]) == 3
+
+    text, said = capsys.readouterr()
+    document = check_document(text, "evaluate")
+    records = [json.loads(line) for line in said.splitlines()]
+    (note,) = [record for record in records if "no truth" in record["message"]]
+    assert (note["level"], note["tiles"]) == ("info", ["tile_01.npz"])
+    warnings = [record for record in records if record["level"] == "warning"]
+    assert {record["message"] for record in warnings} == {"tile left out"}
+    assert len(warnings) == 23
+    named = [{"tile": record["tile"], "reason": record["reason"]} for record in warnings]
+    assert named == document["left_out"]
