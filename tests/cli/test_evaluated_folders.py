@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from cli_workbench import check_document
 
@@ -131,6 +132,22 @@ def test_an_output_with_a_hole_is_no_perfect_one(
     assert [tile["tile"] for tile in document["tiles"]] == ["tile_0.npz", "tile_2.npz"]
     reason = "opt_final has values that are NaN or infinite: 1 of 4096."
     assert document["left_out"] == [{"tile": "tile_1.npz", "reason": reason}]
+
+
+def test_left_out_tiles_are_named_in_order_whatever_their_fault(
+    tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finals = tmp_path / "finals"
+    finals.mkdir()
+    hole = np.full((4, 32, 32), np.nan, np.float32)
+    write_npz(finals / "tile_0.npz", {"opt_final": hole})
+    write_npz(finals / "tile_2.npz", {"opt_final": make_tile(2, 32).truth})
+    folders = ["--truth-dir", f"{tiles}/truth", "--opt-v2-dir", f"{tiles}/opt_v2"]
+
+    assert run(["evaluate", *folders, "--opt-final-dir", str(finals), "--json"]) == 3
+
+    document = check_document(capsys.readouterr().out, "evaluate")
+    assert [tile["tile"] for tile in document["left_out"]] == ["tile_0.npz", "tile_1.npz"]
 
 
 def test_radar_of_another_size_beside_outputs_is_left_out_and_named(

@@ -225,3 +225,18 @@ def test_a_bad_tile_among_held_out_scenes_is_left_out_and_named(
     assert f"1 tile left out:\n  - {tile}\n" in said
     assert run(["train", *scenes, "--output-dir", str(data_dir.parent / "out")]) == 4
     assert f"Training tile {tile}" in capsys.readouterr().err
+
+
+def test_held_out_scenes_without_one_figure_are_an_error(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "axion_stage3.training.evaluation_run.smoothed", lambda opt_v2: opt_v2 * np.float32("nan")
+    )
+    scenes = ["--data-dir", str(data_dir), "--split-file", str(data_dir / "split.csv")]
+    families = ["--family", "blurred", "--family", "truth"]
+
+    assert run(["evaluate", *scenes, *families, "--method", "smoothed"]) == 4
+
+    error = capsys.readouterr().err
+    assert "None of the 2 tiles can be evaluated. Tile tile_4.npz: opt_final has values" in error
