@@ -161,6 +161,16 @@ def test_draws_are_judged_by_how_often_the_truth_lies_within_their_spread() -> N
     assert family.draws is None, "a mean over some of the groups would be another figure"
 
 
+def test_draws_are_judged_over_groups_not_tiles() -> None:
+    cases = [case(k, group, 0.5) for k, group in enumerate("aab")]
+    wide, narrow = (np.full_like(cases[0].truth, std) for std in (1.0, 0.0))
+    spreads = (wide, wide, narrow)
+    cases = [replace(c, draws=(c.opt_v2, s)) for c, s in zip(cases, spreads, strict=True)]
+    (family,) = evaluate_cases(cases).families
+    assert family.draws is not None
+    assert family.draws["within_1_std"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_grounding_is_scored_for_all_versions_and_the_truth_beats_noise() -> None:
     tiles = [make_tile(seed, 64) for seed in range(6)]
     reference = GroundingReference.from_pairs([(tile.truth, tile.s1) for tile in tiles])
