@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX: Final = "AXION_STAGE3_"
 DEFAULT_SOURCE: Final = "default"
 MAX_TIMESTEPS: Final = 1000
+MAX_SEED: Final = 2**63 - 1
+MAX_SAMPLES: Final = 1000
 _log: Final = logging.getLogger(__name__)
-_MAX_SEED: Final = 2**63 - 1
 
 
 def _check_max_failures(value: str) -> str:
@@ -129,9 +130,12 @@ class InferenceConfig(BaseModel):
     sampler: Literal["2m", "euler", "heun", "ancestral"] = Field(
         default="2m", description="How the detail is integrated."
     )
-    seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="Seed of the noise of all tiles.")
+    seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the noise of all tiles.")
     samples: int = Field(
-        default=1, ge=1, le=1000, description="Draws per tile; above 1 opt_final_std is written."
+        default=1,
+        ge=1,
+        le=MAX_SAMPLES,
+        description="Draws per tile; above 1 opt_final_std is written.",
     )
     georeference: CleanPath | None = Field(
         default=None,

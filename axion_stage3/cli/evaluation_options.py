@@ -70,7 +70,7 @@ GroupsFile = Annotated[
         parser=parse_path,
         metavar="FILE",
         help="CSV with the columns tile, group, split. With --data-dir the val tiles are judged; "
-        "beside folders of tiles it only tells their groups.",
+        "beside folders of tiles it only tells their groups, and needs no split.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final
 from axion_stage3.atomic_write import real_path, write_bytes
 from axion_stage3.cli.text_layout import indented
 from axion_stage3.exporting.statistics_files import require_pyarrow
+from axion_stage3.exporting.wording import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from axion_stage3.cli.output import Output
     from axion_stage3.training.evaluation import Evaluation, FamilySummary, MetricSummary
 
 _SHOWN: Final = {
@@ -25,6 +28,7 @@ _SHOWN: Final = {
     "grounding": "Grounding",
 }
 _MAX_LISTED: Final = 20
+_MAX_NAMES: Final = 3
 _GAUSSIAN_SHARES: Final = {1: 0.683, 2: 0.954, 3: 0.997}
 _HEADING: Final = (
     f"  {'':<14}{'opt_v2':>9}{'opt_final':>11}{'change':>10}{'95 % interval':>20}{'better':>9}"
@@ -36,11 +40,31 @@ def evaluation_table(evaluation: Evaluation) -> str:
     return "\n\n".join(_family_block(family) for family in evaluation.families)
 
 
-def left_out_lines(evaluation: Evaluation) -> list[str]:
-    """The warning with the tiles that could not be evaluated, and why."""
+def say_what_is_missing(evaluation: Evaluation, output: Output) -> None:
+    """Name the tiles that no figure counts, and say why."""
+    if evaluation.without_truth:
+        output.note(_without_truth_line(evaluation.without_truth), tiles=evaluation.without_truth)
+    if not evaluation.left_out:
+        return
+    if output.is_json:
+        for tile in evaluation.left_out:
+            output.warn("tile left out", tile=tile.tile, reason=tile.reason)
+        return
+    for line in _left_out_lines(evaluation):
+        output.warn(line)
+
+
+def _without_truth_line(names: Sequence[str]) -> str:
+    shown = printable(", ".join(names[:_MAX_NAMES]))
+    if len(names) > _MAX_NAMES:
+        shown += f" and {len(names) - _MAX_NAMES} more"
+    if len(names) == 1:
+        return f"1 tile has no truth of its name: {shown}"
+    return f"{len(names)} tiles have no truth of their name: {shown}"
+
+
+def _left_out_lines(evaluation: Evaluation) -> list[str]:
     n_tiles = len(evaluation.left_out)
-    if not n_tiles:
-        return []
     lines = [f"⚠ Warning: {n_tiles} {'tile' if n_tiles == 1 else 'tiles'} left out:"]
     for tile in evaluation.left_out[:_MAX_LISTED]:
         lines += [f"  - {tile.tile}", *indented(tile.reason, 6)]

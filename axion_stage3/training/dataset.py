@@ -73,24 +73,7 @@ def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
         InputError: No such file, a column or a cell is missing, a tile stands there twice or has
             an unusable name, or a group stands in train and in val.
     """
-    entries = _read_entries(path)
-    for entry in entries:
-        fault = name_fault(entry.tile)
-        if fault is not None:
-            raise InputError(
-                f"The split file {path} names the tile {entry.tile!r}: {fault}.",
-                hint="Name each tile by its path below s2_truth/, such as tile_001.npz.",
-                path=path,
-            )
-    counts = Counter(entry.tile for entry in entries)
-    repeated = [tile for tile, count in counts.items() if count > 1]
-    if repeated:
-        raise InputError(
-            f"The split file {path} names the tile {repeated[0]!r} more than once"
-            f" ({len(repeated)} such tiles).",
-            hint="Keep one line for each tile.",
-            path=path,
-        )
+    entries = _read_entries(path, ("tile", "group", "split"))
     groups = {split: {e.group for e in entries if e.split == split} for split in SPLITS}
     shared = sorted(groups["train"] & groups["val"])
     if shared:
@@ -103,22 +86,60 @@ def read_split_file(path: Path) -> tuple[SplitEntry, ...]:
     return entries
 
 
-def _read_entries(path: Path) -> tuple[SplitEntry, ...]:
+def read_groups(path: Path) -> dict[str, str]:
+    """Read the group of each tile from a CSV with the columns tile and group.
+
+    Args:
+        path: The CSV; other columns are ignored, the split too.
+
+    Raises:
+        InputError: No such file, a column or a cell is missing, or a tile stands there twice or has
+            an unusable name.
+    """
+    return {entry.tile: entry.group for entry in _read_entries(path, ("tile", "group"))}
+
+
+def _read_entries(path: Path, needed: Sequence[str]) -> tuple[SplitEntry, ...]:
+    """The lines of a split file that are used: where the split is needed, those of ``SPLITS``."""
+    entries = tuple(_read_lines(path, needed))
+    for entry in entries:
+        fault = name_fault(entry.tile)
+        if fault is not None:
+            raise InputError(
+                f"The split file {path} names the tile {entry.tile!r}: {fault}.",
+                hint="Name each tile by its path below its folder, such as tile_001.npz.",
+                path=path,
+            )
+    counts = Counter(entry.tile for entry in entries)
+    repeated = [tile for tile, count in counts.items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"The split file {path} names the tile {repeated[0]!r} more than once"
+            f" ({len(repeated)} such tiles).",
+            hint="Keep one line for each tile.",
+            path=path,
+        )
+    return entries
+
+
+def _read_lines(path: Path, needed: Sequence[str]) -> list[SplitEntry]:
     entries = []
     try:
         # Spreadsheets put a byte order mark first, which is no part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or ()
-            if not {"tile", "group", "split"} <= set(columns):
+            if not set(needed) <= set(columns):
                 raise InputError(
-                    f"The split file {path} needs the columns tile, group, split; found:"
+                    f"The split file {path} needs the columns {', '.join(needed)}; found:"
                     f" {', '.join(columns) or 'nothing'}.",
-                    hint="Add the missing columns; split is train or val.",
+                    hint="Add the missing columns"
+                    + ("; split is train or val." if "split" in needed else "."),
                     path=path,
                 )
             for row in reader:
-                if row["split"] not in SPLITS:
+                split = row.get("split") or ""
+                if "split" in needed and split not in SPLITS:
                     continue
                 if not (row["tile"] and row["group"]):
                     raise InputError(
@@ -126,14 +147,14 @@ def _read_entries(path: Path) -> tuple[SplitEntry, ...]:
                         hint="Fill in both cells, or take the line out.",
                         path=path,
                     )
-                entries.append(SplitEntry(row["tile"], row["group"], row["split"]))
+                entries.append(SplitEntry(row["tile"], row["group"], split))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"The split file {path} cannot be read: {error}.",
-            hint="Give a CSV with the columns tile, group, split with --split-file.",
+            hint=f"Give a CSV with the columns {', '.join(needed)} with --split-file.",
             path=path,
         ) from error
-    return tuple(entries)
+    return entries
 
 
 def load_tiles(data_dir: Path, entries: Iterable[SplitEntry]) -> list[TrainingTile]:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from axion_stage3.config import MAX_TIMESTEPS
+from axion_stage3.config import MAX_SAMPLES, MAX_SEED, MAX_TIMESTEPS
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.errors import (
     InputError,
     InputFolderError,
     TileError,
     TileReadError,
-    TileShapeError,
     UsageError,
 )
 from axion_stage3.inference.predictor import Predictor
@@ -27,7 +26,7 @@ from axion_stage3.progress import no_progress
 from axion_stage3.tiles.pairing import find_pairs, find_tiles
 from axion_stage3.tiles.tile_loading import load_optical, load_output, load_radar
 from axion_stage3.training.baselines import PixelRegression, smoothed
-from axion_stage3.training.dataset import load_tiles, read_split_file
+from axion_stage3.training.dataset import load_tiles, read_groups, read_split_file
 from axion_stage3.training.evaluation import (
     Evaluation,
     EvaluationCase,
@@ -96,16 +95,12 @@ class GroundingOptions:
 
     def __post_init__(self) -> None:
         _require_known([self.method], METHODS, "method")
-        if self.timesteps is not None and not 1 <= self.timesteps <= MAX_TIMESTEPS:
-            raise UsageError(
-                f"--timesteps is {self.timesteps}; it must be from 1 to {MAX_TIMESTEPS}.",
-                hint="Leave it out for the checkpoint's number.",
-            )
-        if self.samples < 1:
-            raise UsageError(
-                f"--samples is {self.samples}; it must be at least 1.",
-                hint="Give a number from 2 on to judge the spread of the draws.",
-            )
+        if self.timesteps is not None:
+            hint = "Leave it out for the checkpoint's number."
+            _require_within("--timesteps", self.timesteps, 1, MAX_TIMESTEPS, hint)
+        _require_within("--seed", self.seed, 0, MAX_SEED, "Leave it out for 0.")
+        hint = "Give a number from 2 on to judge the spread of the draws."
+        _require_within("--samples", self.samples, 1, MAX_SAMPLES, hint)
         if self.samples > 1 and self.timesteps == 1:
             raise UsageError(
                 f"{self.samples} samples at --timesteps 1 are all the same, the mean.",
@@ -125,14 +120,15 @@ def evaluate_folders(
 ) -> Evaluation:
     """Compare given opt_v2 and opt_final tiles with their truth.
 
-    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+    Tiles that cannot be read, differ in size from their partners or have values that are not
+    finite are left out and named.
 
     Args:
         truth_dir: True optical tiles.
-        opt_v2_dir: Stage 2 tiles; those without a truth of the same name are left out.
+        opt_v2_dir: Stage 2 tiles; those without a truth of the same name are only named.
         opt_final_dir: Output folder of ``infer``; None to run a checkpoint on the fly.
         s1_dir: Radar tiles; needed to run a checkpoint, and for the grounding score.
-        split_file: CSV with tile and group; without it every tile is a group of its own.
+        split_file: CSV with tile and group; a tile that it does not name is a group of its own.
         options: How to run the checkpoint.
         progress: Shows how far the work is.
 
@@ -149,7 +145,7 @@ def evaluate_folders(
             f"The method {options.method!r} is for held-out scenes.",
             hint="Give --data-dir and --split-file, or leave --method out.",
         )
-    groups = {e.tile: e.group for e in read_split_file(Path(split_file))} if split_file else {}
+    groups = {} if split_file is None else read_groups(Path(split_file))
     # Without radar there is nothing to run and no grounding to score.
     checkpoint = None if radar_dir is None else load_checkpoint(options.checkpoint)
     if final_dir is not None:
@@ -163,19 +159,12 @@ def evaluate_folders(
         )
     opt_v2_paths, s1_paths = _inputs(opt_v2_dir, radar_dir)
     truths = find_tiles(truth_dir)
-    names = _with_truth(opt_v2_paths, truths, truth_dir)
+    names, without_truth = _by_truth(opt_v2_paths, truths, truth_dir)
 
     def case(name: str) -> EvaluationCase:
         opt_v2, truth = load_optical(opt_v2_paths[name]), load_optical(truths[name])
         s1 = load_radar(s1_paths[name]) if s1_paths else None
         opt_final, draws = ground(name, opt_v2, s1)
-        if not truth.shape == opt_v2.shape == opt_final.shape:
-            raise TileShapeError(
-                f"truth {truth.shape}, opt_v2 {opt_v2.shape} and opt_final {opt_final.shape}"
-                " differ in size.",
-                hint="Compare tiles of the same scene and grid.",
-                tile_name=name,
-            )
         group = groups.get(name, name)
         return EvaluationCase(name, group, GIVEN, truth, opt_v2, opt_final, s1, draws)
 
@@ -183,14 +172,8 @@ def evaluate_folders(
     left_out: list[LeftOutTile] = []
     with progress("Evaluating tiles", len(names)) as shown:
         evaluation = evaluate_cases(_usable(case, names, left_out, shown), reference)
-    if not evaluation.tiles:
-        raise InputError(
-            f"None of the {len(names)} tiles can be evaluated."
-            f" Tile {left_out[0].tile}: {left_out[0].reason}",
-            hint="`axion-stage3 inspect-tile` shows what a tile holds.",
-            path=truth_dir,
-        )
-    return replace(evaluation, left_out=tuple(left_out))
+    evaluation = _with_left_out(evaluation, left_out, truth_dir)
+    return replace(evaluation, without_truth=without_truth)
 
 
 def evaluate_surrogates(
@@ -203,7 +186,8 @@ def evaluate_surrogates(
 ) -> Evaluation:
     """Judge a checkpoint or a baseline on held-out scenes with simulated opt_v2, by family.
 
-    Tiles that cannot be read, or differ in size from their partners, are left out and named.
+    Tiles that cannot be read, differ in size from their partners or have values that are not
+    finite are left out and named.
 
     Args:
         data_dir: Folder with ``s1/`` and ``s2_truth/``.
@@ -215,7 +199,7 @@ def evaluate_surrogates(
 
     Raises:
         UsageError: There is no such family.
-        InputError: A folder is missing, the split is unfit, or no tile of one side can be read.
+        InputError: A folder is missing, the split is unfit, or no tile of one side can be used.
         CheckpointError: The checkpoint is missing or unfit.
     """
     options = options or GroundingOptions()
@@ -243,7 +227,12 @@ def evaluate_surrogates(
     cases = map(evaluated, validation_cases(val, donors, generators, families))
     with progress("Evaluating tiles", len(val) * len(families)) as shown:
         evaluation = evaluate_cases(_counted(cases, shown), checkpoint.grounding_reference)
-    return replace(evaluation, left_out=tuple(left_out))
+    return _with_left_out(evaluation, left_out, Path(data_dir))
+
+
+def _require_within(option: str, value: int, lowest: int, highest: int, hint: str) -> None:
+    if not lowest <= value <= highest:
+        raise UsageError(f"{option} is {value}; it must be from {lowest} to {highest}.", hint=hint)
 
 
 def _require_known(names: Iterable[str], known: Sequence[str], what: str) -> None:
@@ -284,6 +273,21 @@ def _usable(
         else:
             yield made
         shown.advance()
+
+
+def _with_left_out(
+    evaluation: Evaluation, unusable: Sequence[LeftOutTile], folder: Path
+) -> Evaluation:
+    """Name the tiles that never became a case, beside those whose case has no figures."""
+    left_out = tuple(sorted((*unusable, *evaluation.left_out), key=lambda tile: tile.tile))
+    if left_out and not evaluation.tiles:
+        raise InputError(
+            f"None of the {len(left_out)} tiles can be evaluated."
+            f" Tile {left_out[0].tile}: {left_out[0].reason}",
+            hint="`axion-stage3 inspect-tile` shows what a tile holds.",
+            path=folder,
+        )
+    return replace(evaluation, left_out=left_out)
 
 
 def _counted(cases: Iterable[EvaluationCase], shown: Advancing) -> Iterator[EvaluationCase]:
@@ -371,9 +375,12 @@ def _baseline(
     return regress
 
 
-def _with_truth(opt_v2: Collection[str], truths: Collection[str], truth_dir: Path) -> list[str]:
-    names = sorted(set(opt_v2) & set(truths))
-    for name in sorted(set(opt_v2) - set(truths)):
+def _by_truth(
+    opt_v2: Collection[str], truths: Collection[str], truth_dir: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """Names of the opt_v2 tiles that have a truth, and of those that have none."""
+    names, without = sorted(set(opt_v2) & set(truths)), sorted(set(opt_v2) - set(truths))
+    for name in without:
         _log.debug("%s: left out, no truth of this name", name)
     if not names:
         raise InputError(
@@ -381,4 +388,4 @@ def _with_truth(opt_v2: Collection[str], truths: Collection[str], truth_dir: Pat
             hint="Truth is matched by file name below the folder.",
             path=truth_dir,
         )
-    return names
+    return names, tuple(without)

@@ -143,7 +143,7 @@ def surrogate_tile(
     Args:
         family: One of ``FAMILIES``.
         tile: Truth and radar.
-        donors: Tiles of other groups, material for borrowed detail.
+        donors: Training tiles, material for borrowed detail; the tile itself may be one of them.
         generated: (variants, 4, H, W), draws of a generator that never saw the tile's group.
 
     Returns:

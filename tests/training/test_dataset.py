@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from axion_stage3.errors import InputError
-from axion_stage3.training.dataset import SplitEntry, TileSet, TrainingTile, read_split_file
+from axion_stage3.training.dataset import (
+    SplitEntry,
+    TileSet,
+    TrainingTile,
+    read_groups,
+    read_split_file,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,3 +137,30 @@ def test_a_split_file_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
         SplitEntry("a.npz", "g", "train"),
         SplitEntry("b.npz", "h", "val"),
     )
+
+
+def test_groups_are_read_from_every_line_with_or_without_a_split(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text("tile,group\na.npz,g\nb.npz,h\n")
+    assert read_groups(path) == {"a.npz": "g", "b.npz": "h"}
+    path.write_text("split,tile,group\ntrain,a.npz,g\ntest,b.npz,h\n,c.npz,h\nval,d.npz,g\n")
+    assert read_groups(path) == {"a.npz": "g", "b.npz": "h", "c.npz": "h", "d.npz": "g"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "hint"),
+    [
+        ("tile,split\na,val\n", "needs the columns tile, group; found", "Add the missing columns."),
+        ("tile,group,split\na.npz,,test\n", "Line 2 .* has no tile or no group", "Fill in"),
+        ("tile,group\na.npz,g\na.npz,h\n", "names the tile 'a.npz' more than once", "Keep one"),
+        ("tile,group\n../a.npz,g\n", "names the tile '../a.npz': .* out of", "Name each tile"),
+    ],
+    ids=["no column", "empty cell", "twice", "outside"],
+)
+def test_unfit_groups_are_refused_with_the_place(
+    content: str, words: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "groups.csv").write_text(content)
+    with pytest.raises(InputError, match=words) as refused:
+        read_groups(tmp_path / "groups.csv")
+    assert refused.value.hint.startswith(hint)

@@ -41,7 +41,7 @@ def evaluate(
     from axion_stage3.cli.evaluation_choice import evaluate_given
     from axion_stage3.cli.evaluation_report import (
         evaluation_table,
-        left_out_lines,
+        say_what_is_missing,
         write_csv,
         write_parquet,
     )
@@ -65,6 +65,5 @@ def evaluate(
         output.document(result.as_document())
     else:
         output.data(evaluation_table(result))
-    for line in left_out_lines(result):
-        output.warn(line)
+    say_what_is_missing(result, output)
     raise SystemExit(3 if result.left_out else 0)
