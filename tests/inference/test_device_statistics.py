@@ -67,7 +67,7 @@ def test_figures_on_the_device_are_those_of_numpy(
     rows = measure_batch(*tensors, is_scored=is_scored).cpu().numpy()
     for i, row in enumerate(rows):
         expected = tile_statistics("a.npz", opt_final[i], opt_v2[i], s1[i], reference)
-        statistics = describe_tile("a.npz", figures_of(row), reference)
+        statistics = describe_tile("a.npz", figures_of(row), reference, {})
         assert list(statistics) == list(expected)
         assert ("grounding_gain" in statistics) == is_scored
         for name in list(expected)[1:]:
