@@ -24,6 +24,7 @@ from axion_stage3.tiles.npz_writer import write_npz
 from axion_stage3.tiles.tile_loading import load_optical
 from axion_stage3.training.dataset import read_split_file
 from axion_stage3.training.training_config import TrainingConfig
+from axion_stage3.training.training_material import generators_name
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 N_TILES = len(list((EXAMPLES / "tiles" / "opt_v2").glob("*.npz")))
@@ -193,6 +194,14 @@ def test_the_training_configurations_can_work(name: str) -> None:
     resolved = resolve_config(TrainingConfig, {}, config_file=EXAMPLES / "training" / name)
 
     assert resolved.config != TrainingConfig()
+
+
+def test_all_parts_of_the_reference_have_the_generators_of_the_first() -> None:
+    """They are copied by name: a part that had others would train them anew."""
+    files = list((EXAMPLES / "training").glob("reference_*.toml"))
+    configs = [resolve_config(TrainingConfig, {}, config_file=file).config for file in files]
+    assert len(files) == 11
+    assert len({generators_name("tiles", config) for config in configs}) == 1
 
 
 RECORD_OF_TRAINING = """#!{python} -IS

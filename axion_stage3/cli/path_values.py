@@ -91,12 +91,16 @@ def require_file_places(*files: Path | None) -> None:
     """Refuse a file that cannot be written, before the work whose results it is to hold.
 
     Raises:
+        UsageError: Two of them are one.
         OutputError: Its folder is not there, or its place is taken by a tile, a record of a run or
             what is no file.
     """
-    for file in files:
-        if file is None:
-            continue
+    given = [file for file in files if file is not None]
+    if len({file.absolute() for file in given}) < len(given):
+        raise UsageError(
+            f"Two tables are to be written to {given[0]}.", hint="Give each a file of its own."
+        )
+    for file in given:
         if not file.parent.is_dir():
             raise OutputError(
                 f"There is no folder {file.parent} for the file {file.name}.",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from axion_stage3.statistics.grounding_measures import (
+    LEAST_WEIGHT,
     POWER_FLOOR,
     SCALES_PX,
     STEEPNESS_RINGS,
@@ -27,7 +28,6 @@ from axion_stage3.statistics.grounding_measures import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LEAST_WEIGHT = 1e-12
 _BANDS_OF_A_VERSION = 2
 _STRIP_PX = 8
 """With two scales as many channels as the CPU multiplies at once."""
@@ -122,8 +122,10 @@ def _gradients(images: Tensor) -> _Gradients:
 def _edge_agreement(optical: _Gradients, radar: _Gradients) -> Tensor:
     """(B, N)."""
     dot = (optical.x * radar.x).addcmul_(optical.y, radar.y)
-    weight = (optical.length * radar.length).add_(_LEAST_WEIGHT)
-    return 2.0 * dot.square_().div_(weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)) - 1.0
+    weight = optical.length * radar.length
+    total = weight.sum(dim=(2, 3))
+    parallel = dot.square_().div_(weight.add_(LEAST_WEIGHT)).sum(dim=(2, 3))
+    return (2.0 * parallel - total) / (total + LEAST_WEIGHT * weight[0, 0].numel())
 
 
 def _likeness(detail: Tensor, is_counted: Tensor) -> Tensor:

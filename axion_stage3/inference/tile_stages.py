@@ -211,8 +211,8 @@ class TileWriter:
                 tile.s1,
                 is_scored=self._reference is not None and min(grounded.shape) >= MIN_SCORED_PX,
             )
-        statistics = describe_tile(name, figures, self._reference)
-        return {**statistics, **index_statistics(self._indices, grounded.opt_final), **statistics}
+        of_indices = index_statistics(self._indices, grounded.opt_final)
+        return describe_tile(name, figures, self._reference, of_indices)
 
     def _write(self, grounded: GroundedTile, statistics: Mapping[str, float | str]) -> int:
         tile = grounded.source.tile

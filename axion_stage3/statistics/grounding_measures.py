@@ -48,6 +48,8 @@ STEEPNESS_RINGS: Final = (1, 2, 3, 4)
 _OPTICAL: Final = ("visible", "nir")
 _RADAR: Final = ("vv", "vh")
 POWER_FLOOR: Final = 1e-9
+LEAST_WEIGHT: Final = 1e-12
+"""Keeps edges of no length from being divided by it."""
 
 TEXTURES: Final = tuple(f"radar_power_{ring}" for ring in TEXTURE_RINGS)
 EDGES: Final = tuple(f"edges_{optical}" for optical in _OPTICAL)
@@ -193,13 +195,14 @@ def _edge_agreement(gradients: _Gradients) -> NDArray[np.float64]:
     Doubling the angle makes an edge count the same whichever side is the brighter one.
 
     Returns:
-        (N,) for the optical bands, -1..1: 0 for unrelated edges, 1 for parallel ones.
+        (N,) for the optical bands, -1..1: 0 for unrelated edges or none, 1 for parallel ones.
     """
     x, y, length = gradients
     dot = x[:-1] * x[-1] + y[:-1] * y[-1]
-    weight = length[:-1] * length[-1] + np.float32(1e-12)
-    cosine_of_double = (2.0 * dot * dot / weight - weight).sum(axis=(1, 2))
-    return np.asarray(cosine_of_double / weight.sum(axis=(1, 2)), dtype=np.float64)
+    weight = length[:-1] * length[-1]
+    divisor = weight + np.float32(LEAST_WEIGHT)
+    cosine_of_double = (2.0 * dot * dot / divisor - weight).sum(axis=(1, 2))
+    return np.asarray(cosine_of_double / divisor.sum(axis=(1, 2)), dtype=np.float64)
 
 
 def _likeness(detail: Floats, is_counted: NDArray[np.bool_]) -> NDArray[np.float64]:

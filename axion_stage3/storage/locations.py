@@ -206,7 +206,7 @@ def refuse_inputs(inputs: Iterable[Path | None], targets: Collection[Path | None
     """Refuse to write into some folders.
 
     Args:
-        inputs: The folders; None where there is none.
+        inputs: Folders, or files; None where there is none.
         targets: Folders and files that are to be written; None where there is none.
 
     Raises:

@@ -3,8 +3,9 @@
 A few dozen scenes are soon known by heart: the network then mends scenes that it has seen and
 takes the texture of any other for a fault. Every step therefore sees other scenes: turned, zoomed
 and bent, with detail that is stronger or weaker than it was, patched from two places, in other
-light and other colours. Truth, radar and generator draws are varied alike, so that a pair stays a
-true pair.
+light and other colours. Truth, radar and generator draws change their shape alike, so that a pair
+stays a true pair, truth and draws their detail; light and colours are those of the truth alone, and
+the radar has its own level and speckle.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class DrawMoments(NamedTuple):
     def loss(self, gains: Tensor) -> Tensor:
         """How far the strength of fine detail is from the truth's, and what drawing costs.
 
-        The former as the square of (strength / true strength - 1), of all bands together and of
-        each by itself; the latter in decibels of squared error over that of the mean.
+        The former as twice the square of (strength / true strength - 1), of all bands together and
+        of each by itself; the latter in decibels of squared error over that of the mean.
         """
         power, true_power = self.fine.with_gains(gains), self.true_power.mean(dim=1)
         off = _off(power.mean(dim=1), true_power.mean(dim=1)) + _off(power, true_power)

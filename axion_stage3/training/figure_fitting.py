@@ -313,7 +313,8 @@ def _initialise(networks: AgreeingNetworks, random: torch.Generator) -> None:
 
 def _crops_of_some_groups(groups: Tensor, random: torch.Generator) -> Tensor:
     """Which crops a member sees: those of two thirds of the groups, at least of one."""
-    n_groups = int(groups.max()) + 1
-    n_chosen = max(1, round(_SHARE_OF_GROUPS * n_groups))
-    chosen = torch.randperm(n_groups, generator=random, device=groups.device)[:n_chosen]
-    return torch.isin(groups, chosen).nonzero()[:, 0]
+    # Of those with a crop: of few crops and many groups some may have none.
+    present = torch.unique(groups)
+    n_chosen = max(1, round(_SHARE_OF_GROUPS * len(present)))
+    order = torch.randperm(len(present), generator=random, device=groups.device)
+    return torch.isin(groups, present[order[:n_chosen]]).nonzero()[:, 0]

@@ -31,7 +31,7 @@ class Losses(NamedTuple):
 
     Attributes:
         mean: Error of the mean.
-        doubt: Negative log-likelihood of opt_v2's error under the predicted one.
+        doubt: Negative log-likelihood of the equalized tile's error under the predicted one.
         strengths: Error of the expected strengths of detail, in all and of what the mean lacks.
         detail: Error of the denoiser; 0 while only the mean is trained.
         total: What is minimised.
@@ -61,7 +61,8 @@ def grounding_losses(
     # would add nothing to the gradient but noise, and far more of it than there is signal.
     mean = mean_error(encoding.mean, batch.mendable)
     doubt = _doubt_error(network, batch, encoding)
-    with torch.no_grad():
+    # What is to be learned is never rounded: autocast would take the high pass for a convolution.
+    with torch.no_grad(), torch.autocast(mean.device.type, enabled=False):
         residual = network.whitened_detail(batch.truth - encoding.mean)
         spread = local_strength(residual) + _LEAST_STRENGTH
         strength = local_strength(network.whitened_detail(batch.truth)) + _LEAST_STRENGTH

@@ -21,6 +21,7 @@ from axion_stage3.atomic_write import write_bytes
 from axion_stage3.diffusion.encoder import ResidualBlock
 from axion_stage3.diffusion.network import channels_last, to_network_space
 from axion_stage3.errors import CheckpointError
+from axion_stage3.training.dataset import TileSet
 from axion_stage3.training.random_fields import gaussian_blur, uniform
 
 if TYPE_CHECKING:
@@ -135,8 +136,6 @@ def fit_generators(
     Returns:
         Generator k, trained on the groups of the fold that is not k (see :func:`fold_of`).
     """
-    from axion_stage3.training.dataset import TileSet
-
     folds = fold_of(tiles)
     generators = []
     for fold in range(N_FOLDS):

@@ -137,7 +137,8 @@ def fit_constants(
     for _ in range(_BATCHES_FOR_CONSTANTS):
         crops = material.tiles.sample(config.batch_size, config.crop_px, random)
         scene = scene_of(crops.truth, crops.s1, crops.generated, random)
-        opt_v2 = training_surrogate(scene, random).opt_v2
+        left_out = frozenset(config.left_out_faults)
+        opt_v2 = training_surrogate(scene, random, left_out=left_out).opt_v2
         optical.append(to_network_space(crops.truth).transpose(0, 1).flatten(1))
         radar.append(crops.s1.transpose(0, 1).flatten(1))
         details.append(highpass(crops.truth - opt_v2).transpose(0, 1).flatten(1))
@@ -165,18 +166,14 @@ def _generators(
     observer: TrainingObserver | None,
 ) -> list[RadarGenerator]:
     """Read back the generators of an interrupted run of the same configuration, or train."""
-    names = "\n".join(tile.name for tile in train)
-    key = hashlib.sha256(
-        f"{config.seed}/{config.generator_steps}/{config.generator_batch_size}/{names}".encode()
-    ).hexdigest()
-    path = output_dir / f"generators-{key[:12]}.safetensors"
+    path = output_dir / generators_name(_digest(train), config)
     if path.is_file():
         return read_generators(path, device)
     generators = fit_generators(
         train,
         n_steps=config.generator_steps,
         batch=config.generator_batch_size,
-        crop_px=min(_GENERATOR_CROP_PX, config.crop_px // 8 * 8),
+        crop_px=_generator_crop_px(config),
         seed=config.seed,
         device=device,
         autocast=lambda: make_autocast(device, config.precision),
@@ -196,6 +193,29 @@ def _digest(*splits: Sequence[TrainingTile]) -> str:
                 digest.update(b"" if pixels is None else np.ascontiguousarray(pixels).data)
         digest.update(b"\n")
     return digest.hexdigest()[:16]
+
+
+def generators_name(tiles_digest: str, config: TrainingConfig) -> str:
+    """Name the file of generators by all that decides what they are.
+
+    Args:
+        tiles_digest: Hash of the tiles that they are trained on.
+        config: How they are trained.
+    """
+    decides = (
+        config.seed,
+        config.generator_steps,
+        config.generator_batch_size,
+        _generator_crop_px(config),
+        config.precision,
+        tiles_digest,
+    )
+    key = hashlib.sha256("\n".join(map(str, decides)).encode()).hexdigest()
+    return f"generators-{key[:12]}.safetensors"
+
+
+def _generator_crop_px(config: TrainingConfig) -> int:
+    return min(_GENERATOR_CROP_PX, config.crop_px // 8 * 8)
 
 
 def _grounding_reference(tiles: Sequence[TrainingTile]) -> GroundingReference | None:

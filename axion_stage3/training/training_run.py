@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from axion_stage3.atomic_write import sweep_orphans, write_json
 from axion_stage3.diffusion.checkpoint import load_checkpoint
-from axion_stage3.errors import OutputError, UsageError
+from axion_stage3.errors import OutputError, RunConflictError, UsageError
 from axion_stage3.inference.devices import resolve_device
 from axion_stage3.runs.interruption import Interruption
 from axion_stage3.runs.lease import Lease
@@ -107,7 +107,7 @@ def train(
             hint="Give another folder with --output-dir.",
             path=output_dir,
         ) from error
-    with Lease.acquire(output_dir, configuration_digest="training"):
+    with _lease(output_dir):
         sweep_orphans(output_dir)
         material = prepare_material(
             data_dir, Path(split_file), config, output_dir, target, observer
@@ -116,3 +116,15 @@ def train(
         write_json(output_dir / "training_config.json", config.model_dump(mode="json"))
         with Interruption() as interruption:
             return trainer.run(interruption, observer)
+
+
+def _lease(output_dir: Path) -> Lease:
+    """The right to write into a folder, as of a run."""
+    try:
+        return Lease.acquire(output_dir, configuration_digest="training")
+    except RunConflictError as error:
+        raise RunConflictError(
+            f"Another training is writing to {output_dir}.",
+            hint=error.hint,
+            path=output_dir,
+        ) from error

@@ -12,6 +12,7 @@ import torch
 from axion_stage3.diffusion.checkpoint import load_checkpoint
 from axion_stage3.inference.device_statistics import figures_of, measure_batch
 from axion_stage3.inference.output_checks import is_in_range
+from axion_stage3.statistics.grounding_measures import MEASURES
 from axion_stage3.statistics.tile_statistics import describe_tile, tile_statistics
 from axion_stage3.tiles.pairing import find_pairs
 from axion_stage3.tiles.tile_loading import load_pair
@@ -66,7 +67,7 @@ def test_figures_on_the_device_are_those_of_numpy(
     rows = measure_batch(*tensors, is_scored=is_scored).cpu().numpy()
     for i, row in enumerate(rows):
         expected = tile_statistics("a.npz", opt_final[i], opt_v2[i], s1[i], reference)
-        statistics = describe_tile("a.npz", figures_of(row), reference)
+        statistics = describe_tile("a.npz", figures_of(row), reference, {})
         assert list(statistics) == list(expected)
         assert ("grounding_gain" in statistics) == is_scored
         for name in list(expected)[1:]:
@@ -74,6 +75,17 @@ def test_figures_on_the_device_are_those_of_numpy(
             is_score = name.startswith("grounding")
             tolerance = {"abs": 2e-5} if is_score else {"rel": 1e-6}
             assert statistics[name] == pytest.approx(expected[name], **tolerance), (i, name)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_band_without_edges_is_unrelated_to_the_radar(device: str) -> None:
+    _, opt_v2, s1 = (torch.from_numpy(array).to(device) for array in example_batch(64, 64))
+    flat = opt_v2.clone()
+    flat[:, 3] = 0.3
+    for row in measure_batch(flat, opt_v2, s1, is_scored=True).cpu().numpy():
+        ((before, after),) = figures_of(row).blocks
+        edges = [MEASURES.index(name) for name in ("edges_visible", "edges_nir")]
+        assert after.values[edges] == pytest.approx([before.values[edges[0]], 0.0], abs=1e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axion_stage3.inference.windows import (
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from axion_stage3.tiles.window import Window
 
 
+@settings(deadline=None)
 @given(length=st.integers(16, 6000), window_px=st.sampled_from([256, 512]))
 def test_windows_cover_the_length_and_overlap_on_the_network_grid(
     length: int, window_px: int
@@ -33,6 +34,7 @@ def test_windows_cover_the_length_and_overlap_on_the_network_grid(
         assert after.stop > before.stop
 
 
+@settings(deadline=None)
 @given(length=st.integers(16, 3000), window_px=st.sampled_from([256, 512]))
 def test_weights_sum_to_one_and_vanish_near_the_windows_borders(
     length: int, window_px: int

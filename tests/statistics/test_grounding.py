@@ -143,6 +143,16 @@ def test_brightness_contrast_calibration_and_orientation_do_not_matter():
         )
 
 
+def test_a_band_without_edges_is_unrelated_to_the_radar_and_does_not_contradict_it():
+    tile = make_tile(50, 64)
+    flat = tile.truth.copy()
+    flat[3] = 0.3
+    score = grounding_score(flat, tile.s1, synthetic_reference())
+    assert score.edges_nir == pytest.approx(0.0, abs=1e-6)
+    intact = grounding_score(tile.truth, tile.s1, synthetic_reference())
+    assert score.edges_visible == pytest.approx(intact.edges_visible, rel=1e-6)
+
+
 def test_a_large_tile_has_the_mean_score_of_its_blocks():
     tile, reference = make_tile(51, 256, 250), synthetic_reference()
     blocks = [

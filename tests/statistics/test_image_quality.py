@@ -102,6 +102,16 @@ def test_band_power_is_the_variance_of_a_wave_in_its_ring_and_nothing_outside(sh
     assert band_power(wave, 0.02, 0.2) == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(24, 20), (24, 21), (17, 20), (17, 21)])
+def test_band_powers_add_up_to_the_variance_under_the_window(shape):
+    """Parseval: each entry of the half spectrum counts as often as it stands in the whole one."""
+    image = np.random.default_rng(2).normal(0.3, 0.1, (3, *shape))
+    window = np.outer(*(np.hanning(length + 2)[1:-1] for length in shape))
+    centred = image - image.mean(axis=(1, 2), keepdims=True)
+    expected = ((centred * window) ** 2).sum(axis=(1, 2)) / (window**2).sum()
+    assert band_power(image, 0.0, 1.0) == pytest.approx(expected, rel=1e-12)
+
+
 def test_borders_that_do_not_match_are_not_detail():
     y, x = np.mgrid[:120, :120]
     ramp = (x + 2.0 * y)[None] / 360

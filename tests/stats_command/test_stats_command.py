@@ -152,6 +152,7 @@ def test_a_missing_extra_is_named_with_its_pip_line(
         (("RUN", "--recompute", "--opt-v2-dir", "missing"), 4, "does not exist"),
         (("RUN", "--opt-v2-dir", "."), 2, "--recompute"),
         (("RUN", "--csv", "missing/tiles.csv"), 6, "no folder missing for the file tiles.csv"),
+        (("RUN", "--csv", "a", "--parquet", "./a"), 2, "Two tables are to be written to a"),
         ((), 2, "OUTPUT_DIR"),
         (("RUN", "--top", "-1"), 2, "--top"),
     ],

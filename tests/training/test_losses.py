@@ -10,7 +10,7 @@ from torch import Tensor
 from axion_stage3.diffusion.highpass import local_strength
 from axion_stage3.diffusion.network import GroundingNetwork, from_network_space
 from axion_stage3.testing.tile_factories import make_tile
-from axion_stage3.training.losses import grounding_losses
+from axion_stage3.training.losses import Losses, grounding_losses
 from axion_stage3.training.training_batch import TrainingBatch
 
 N_STEPS = 80
@@ -87,7 +87,37 @@ def test_the_error_to_be_foretold_is_what_the_equalizer_leaves() -> None:
     network.equalizer.biases[-1].fill_(0.5)
     mended = from_network_space(network.equalize(opt_v2))
     assert (mended - opt_v2).abs().mean() > 1e-4
-    batch = TrainingBatch(mended, mended, opt_v2, s1)
+    # Neither is what cannot be mended foretold, nor is it an error of the mean.
+    batch = TrainingBatch(mended + 0.1, mended, opt_v2, s1)
     doubt = network.encode(opt_v2, s1).doubt
     losses = grounding_losses(network, batch, random=None)
     torch.testing.assert_close(losses.doubt, doubt.log().mean(), rtol=0, atol=1e-4)
+    assert losses.mean < 0.006  # the floors of its roots
+
+
+@torch.no_grad()
+def test_reduced_precision_rounds_nothing_that_is_to_be_learned(batch: TrainingBatch) -> None:
+    """A new network answers the same in any precision: what differs is what it is held to."""
+    network = GroundingNetwork()
+    exact, rounded = (
+        losses_of_a_draw(network, batch, is_rounded=is_rounded) for is_rounded in (False, True)
+    )
+    for name, value in exact._asdict().items():
+        torch.testing.assert_close(getattr(rounded, name), value, rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_denoiser_learns_detail_of_strength_one(batch: TrainingBatch) -> None:
+    """However strong the residual is: a denoiser that answers 0 is then wrong by 1 on average."""
+    network = GroundingNetwork()
+    for factor in (1e3, 1e2):
+        network.whitening.copy_(factor * torch.eye(4))
+        assert float(losses_of_a_draw(network, batch).detail) == pytest.approx(1.0, abs=0.1)
+
+
+def losses_of_a_draw(
+    network: GroundingNetwork, batch: TrainingBatch, *, is_rounded: bool = False
+) -> Losses:
+    random = torch.Generator().manual_seed(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_rounded):
+        return grounding_losses(network, batch, random)

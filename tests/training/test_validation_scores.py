@@ -53,6 +53,15 @@ def test_the_truth_has_no_say_in_the_score() -> None:
     assert with_truth.families["truth"].gain < 0
 
 
+def test_no_tile_counts_for_more_than_60_db() -> None:
+    # Nothing can be said of a mean with an infinite value in it.
+    perfect = validate(Adding(-0.1), [case("a", 0.1), case("b", 0.2)]).families["hard"]
+    assert perfect.psnr_opt_final == pytest.approx((60 + 20) / 2, abs=0.01)
+    spoiled = validate(Adding(0.01), [case("a", 0.0)]).families["hard"]
+    assert spoiled.psnr_opt_v2 == 60
+    assert spoiled.gain == pytest.approx(40 - 60, abs=0.01)
+
+
 def test_one_tile_of_each_group_is_shown() -> None:
     result = validate(Adding(0.0), [case("a", 0.1), case("a", 0.2), case("b", 0.1)])
     assert [tile.name for tile in result.tiles] == ["a.npz", "b.npz"]

@@ -52,7 +52,8 @@ def evaluate(
 
     # What is missing is said before tiles are evaluated for minutes.
     require_file_places(csv_file, parquet_file)
-    refuse_inputs((truth_dir, opt_v2_dir, s1_dir, data_dir), (csv_file, parquet_file))
+    inputs = truth_dir, opt_v2_dir, s1_dir, data_dir, split_file
+    refuse_inputs(inputs, (csv_file, parquet_file))
     if parquet_file is not None:
         require_pyarrow()
     output = Output.of_options(quiet=quiet, verbose=verbose, log_format=log_format)
