@@ -40,7 +40,8 @@ class PixelRegression:
             pixels = _regressors(opt_v2, s1)[::_EVERY_NTH_PIXEL]
             gram += pixels.T @ pixels
             moment += pixels.T @ truth.reshape(4, -1).T[::_EVERY_NTH_PIXEL]
-        return cls(np.linalg.solve(gram, moment))
+        # Of constant bands the weights are free: the smallest.
+        return cls(np.linalg.lstsq(gram, moment, rcond=None)[0])
 
     def __call__(self, opt_v2: np.ndarray, s1: np.ndarray) -> np.ndarray:
         """Return the estimate of the truth, (4, H, W) float32."""

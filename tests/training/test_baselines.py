@@ -27,3 +27,10 @@ def test_regression_finds_a_linear_law_and_undoes_it() -> None:
         assert result.shape == truth.shape
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, truth, atol=1e-5)
+
+
+def test_regression_takes_radar_that_says_nothing() -> None:
+    tile = make_tile(0, 48)
+    flat = np.full_like(tile.s1, -12.0)
+    regression = PixelRegression.fit([(0.5 * tile.truth, flat, tile.truth)])
+    np.testing.assert_allclose(regression(0.5 * tile.truth, flat), tile.truth, atol=1e-5)
