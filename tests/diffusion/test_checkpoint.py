@@ -279,6 +279,7 @@ def test_a_pt_file_that_would_inflate_is_refused_unread(tmp_path: Path) -> None:
         torch.zeros(8, dtype=torch.complex64),
         torch.zeros(8, dtype=torch.int64),
         torch.zeros(8).to(torch.float8_e4m3fn),
+        torch.full((8,), 1e300, dtype=torch.float64),
     ],
     ids=str,
 )
