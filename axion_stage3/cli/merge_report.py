@@ -28,6 +28,11 @@ def show_merge(output: Output, output_dir: Location, merged: MergedRun) -> None:
         *report.location_lines(output_dir, output_dir / SUMMARY_NAME, statistics_path(output_dir)),
     ]:
         output.note(line)
+    if n_lines := merged.n_unreadable_lines:
+        output.warn(
+            f"⚠ Warning: {n_lines} {'line' if n_lines == 1 else 'lines'} of the journals cannot be "
+            "read: what they recorded counts as not done. A run that was killed leaves one at most."
+        )
     if progress.missing:
         output.warn(f"⚠ Warning: not begun: {_shards(progress.missing, progress.n_shards)}")
     if progress.unfinished:

@@ -56,10 +56,12 @@ class MergedRun:
     Attributes:
         summary: The document of ``inference_summary.json``.
         progress: What was there to merge.
+        n_unreadable_lines: Lines of the journals that were torn or damaged, and passed over.
     """
 
     summary: Mapping[str, Any]
     progress: RunProgress
+    n_unreadable_lines: int
 
 
 def merge_run(output_dir: AnyPath | ObjectUrl) -> MergedRun:
@@ -87,7 +89,7 @@ def merge_run(output_dir: AnyPath | ObjectUrl) -> MergedRun:
         )
     progress = _read_progress(output_dir / RUNS_FOLDER, known[-1])
     summary = write_reports(output_dir, index, known[-1], n_expected=progress.n_inputs)
-    return MergedRun(summary, progress)
+    return MergedRun(summary, progress, index.n_unreadable_lines)
 
 
 def merge_if_last(output_dir: Location, part: Part, configuration_digest: str) -> bool:

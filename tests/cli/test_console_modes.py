@@ -223,6 +223,8 @@ def test_a_verbose_merge_names_the_journals_and_what_of_them_is_unreadable(
     assert run(["merge", "out", "-v"]) == 0
     said = capsys.readouterr().err
     assert "Read journal-000001-main.jsonl: 6 lines, 1 of them unreadable; finished\n" in said
+    assert run(["merge", "out", "-q"]) == 0
+    assert "1 line of the journals cannot be read" in capsys.readouterr().err
 
 
 def test_the_library_is_silent_again_after_a_verbose_command(
