@@ -4,7 +4,9 @@ Tiles of one size are one array (tile, band, y, x). A chunk is a tile, so that o
 without its neighbours; a shard is a file of some tens of megabytes, so that a hundred thousand
 tiles are some hundreds of files. Names, bands and places stand in the attributes of the array. A
 shard is written as a whole and noted in the journal of the export, so that an export that was
-stopped goes on behind it.
+stopped goes on behind it. Attributes describe the pixels at every moment: shards that they would no
+longer describe are removed before the attributes change, so that a kill leaves no tile's name over
+the pixels of another.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from axion_stage3.errors import OutputError, TileError
+from axion_stage3.atomic_write import remove_outdated
+from axion_stage3.errors import AxionError, OutputError, TileError
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.tile_exports import TileExporter, not_referenced, tile_place
 from axion_stage3.optional_imports import import_extra
 from axion_stage3.rasters.raster_bands import INTEGER_NODATA, as_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,14 +59,18 @@ class _Shard:
     """Some tiles that become one file of an array.
 
     Attributes:
-        size: Height and width of the tiles, in pixels.
         first: Number of its first tile in the array.
         names: Its tiles.
+        file: Its file.
+        label: What the journal calls it.
+        fingerprint: Hash of everything that its pixels depend on.
     """
 
-    size: tuple[int, int]
     first: int
     names: tuple[str, ...]
+    file: Path
+    label: str
+    fingerprint: str
 
 
 class ZarrExport:
@@ -109,23 +116,25 @@ class ZarrExport:
         """
         zarr = require_zarr()
         path = self._output_dir / STORE_NAME
-        for leftover in path.rglob(_LEFTOVERS):
-            leftover.unlink(missing_ok=True)
-        with (
-            self._progress("Exporting tiles", len(names)) as shown,
-            ExportJournal(self._output_dir) as journal,
-            ThreadPoolExecutor(self._n_workers, "axion-export") as pool,
-        ):
-            try:
+        try:
+            for leftover in path.rglob(_LEFTOVERS):
+                leftover.unlink(missing_ok=True)
+            with (
+                self._progress("Exporting tiles", len(names)) as shown,
+                ExportJournal(self._output_dir) as journal,
+                ThreadPoolExecutor(self._n_workers, "axion-export") as pool,
+            ):
                 group = zarr.open_group(path, mode="a")
                 for size, members in self._by_size(names).items():
                     self._write_array(group, size, members, journal, pool, shown)
-            except OSError as error:
-                raise OutputError(
-                    f"Cannot write {path}: {error.strerror or error}.",
-                    hint="Is there room on the disk? The same command goes on where it was.",
-                    path=path,
-                ) from error
+        except AxionError:  # some are OSErrors too, and say themselves what is wrong
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"Cannot write {path}: {error.strerror or error}.",
+                hint="Is there room on the disk? The same command goes on where it was.",
+                path=path,
+            ) from error
         return path
 
     def _by_size(self, names: Sequence[str]) -> dict[tuple[int, int], Places]:
@@ -159,7 +168,18 @@ class ZarrExport:
         key = f"{size[0]}x{size[1]}"
         shape = (-(-len(names) // n_shard) * n_shard, n_bands, *size)
         array = self._open_array(group, key, shape, n_shard)
-        array.attrs.update(
+        outdated = []
+        for shard in self._shards(key, names, shape, n_shard):
+            if journal.is_made(shard.label, shard.fingerprint):
+                self.n_kept += len(shard.names)
+                shown.advance(len(shard.names))
+            else:
+                # Forgotten before it goes: what takes its place may happen to be of its size.
+                journal.add(shard.label, "", [])
+                remove_outdated(shard.file)
+                outdated.append(shard)
+        # All at once: a name by itself would stand beside the place of another tile.
+        array.attrs.put(
             {
                 "tile_names": names,
                 "band_names": [band.name for band in facts],
@@ -170,26 +190,33 @@ class ZarrExport:
                 **self._exporter.run_facts,
             }
         )
-        for first in range(0, len(names), n_shard):
-            shard = _Shard(size, first, tuple(names[first : first + n_shard]))
-            label = f"{STORE_NAME}/{key}/{first // n_shard}"
-            fingerprint = self._fingerprint(shard, shape)
-            if journal.is_made(label, fingerprint):
-                self.n_kept += len(shard.names)
-            else:
-                pixels = self._stack(shard, n_shard, pool)
-                array[first : first + n_shard] = as_stored_stack(pixels, style, facts)
-                # A shard with a tile that failed is not done: the next export tries it again.
-                if self.failed.keys().isdisjoint(shard.names):
-                    file = self._output_dir / STORE_NAME / key / "c" / str(first // n_shard)
-                    journal.add(label, fingerprint, [file / "0" / "0" / "0"])
+        for shard in outdated:
+            pixels = self._stack(shard, (n_shard, *shape[1:]), pool)
+            array[shard.first : shard.first + n_shard] = as_stored_stack(pixels, style, facts)
+            # A shard with a tile that failed is not done: the next export tries it again.
+            if self.failed.keys().isdisjoint(shard.names):
+                journal.add(shard.label, shard.fingerprint, [shard.file])
             shown.advance(len(shard.names))
+
+    def _shards(
+        self, key: str, names: Sequence[str], shape: tuple[int, ...], n_shard: int
+    ) -> Iterator[_Shard]:
+        for number, first in enumerate(range(0, len(names), n_shard)):
+            members = tuple(names[first : first + n_shard])
+            yield _Shard(
+                first,
+                members,
+                self._output_dir / STORE_NAME / key / "c" / str(number) / "0" / "0" / "0",
+                f"{STORE_NAME}/{key}/{number}",
+                self._fingerprint(members, shape),
+            )
 
     def _open_array(self, group: Any, key: str, shape: tuple[int, ...], n_shard: int) -> Any:
         stored_type = np.dtype(self._style.stored_type)
         if key in group:
             array = group[key]
-            if array.shape == shape and array.dtype == stored_type and array.shards[0] == n_shard:
+            is_fitting = array.shape == shape and array.shards == (n_shard, *shape[1:])
+            if is_fitting and array.dtype == stored_type:
                 return array
         return group.create_array(
             key,
@@ -202,16 +229,17 @@ class ZarrExport:
             overwrite=True,
         )
 
-    def _fingerprint(self, shard: _Shard, shape: tuple[int, ...]) -> str:
+    def _fingerprint(self, names: Sequence[str], shape: tuple[int, ...]) -> str:
         digest = blake2b(repr(shape).encode(), digest_size=12)
-        for name in shard.names:
+        for name in names:
             facts = f"{name}\0{self._exporter.fingerprint(name)}\0"
             digest.update(facts.encode("utf-8", "replace"))
         return digest.hexdigest()
 
-    def _stack(self, shard: _Shard, n_shard: int, pool: ThreadPoolExecutor) -> NDArray[np.float32]:
-        n_bands = len(self._style.layers.facts)
-        stack = np.full((n_shard, n_bands, *shard.size), np.nan, np.float32)
+    def _stack(
+        self, shard: _Shard, shape: tuple[int, ...], pool: ThreadPoolExecutor
+    ) -> NDArray[np.float32]:
+        stack = np.full(shape, np.nan, np.float32)
 
         def load(name: str) -> NDArray[np.float32] | TileError:
             try:
