@@ -44,6 +44,12 @@ _SHARD_BYTES: Final = 64 << 20
 _LEFTOVERS: Final = f"*.{'[0-9a-f]' * 32}.partial"
 """Names of the files that zarr writes before it renames them; a killed export leaves them."""
 
+_METADATA: Final = "zarr.json"
+_DAMAGES: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What zarr raises on metadata that are no JSON, or say something else than they should."""
+
+_IN_THE_WAY: Final = (FileExistsError, NotADirectoryError, IsADirectoryError)
+
 
 def require_zarr() -> Any:
     """Return the module zarr.
@@ -111,12 +117,13 @@ class ZarrExport:
         """Write the store; returns its folder.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: It cannot be written, is damaged, or holds tiles that would be lost.
             MissingExtraError: zarr is not installed.
         """
         zarr = require_zarr()
         path = self._output_dir / STORE_NAME
         try:
+            group = _open_store(zarr, path, names)
             for leftover in path.rglob(_LEFTOVERS):
                 leftover.unlink(missing_ok=True)
             with (
@@ -124,7 +131,6 @@ class ZarrExport:
                 ExportJournal(self._output_dir) as journal,
                 ThreadPoolExecutor(self._n_workers, "axion-export") as pool,
             ):
-                group = zarr.open_group(path, mode="a")
                 for size, members in self._by_size(names).items():
                     self._write_array(group, size, members, journal, pool, shown)
         except AxionError:  # some are OSErrors too, and say themselves what is wrong
@@ -132,7 +138,9 @@ class ZarrExport:
         except OSError as error:
             raise OutputError(
                 f"Cannot write {path}: {error.strerror or error}.",
-                hint="Is there room on the disk? The same command goes on where it was.",
+                hint="Something else has its name: move that away, or give another --output-dir."
+                if isinstance(error, _IN_THE_WAY)
+                else "Is there room on the disk? The same command goes on where it was.",
                 path=path,
             ) from error
         return path
@@ -256,6 +264,37 @@ class ZarrExport:
                 slot[:] = loaded
                 self.n_exported += 1
         return stack
+
+
+def _open_store(zarr: Any, path: Path, names: Sequence[str]) -> Any:
+    """Open the store, or begin it; nothing in it is changed.
+
+    Raises:
+        OutputError: It is damaged, or holds other tiles than those that are to be exported.
+        OSError: It cannot be read or begun.
+    """
+    there: set[str] = set()
+    file = path / _METADATA
+    try:
+        group = zarr.open_group(path, mode="a")
+        for file in path.glob(f"*/{_METADATA}"):
+            there.update(zarr.open_array(file.parent, mode="r").attrs.get("tile_names", ()))
+        others = sorted(there.difference(names))
+    except _DAMAGES as error:
+        raise OutputError(
+            f"{file} is damaged, or was not written by an export.",
+            hint=f"Remove {path}, and the same command makes it anew; or give another "
+            "--output-dir.",
+            path=file,
+        ) from error
+    if others:
+        raise OutputError(
+            f"{path} holds {len(others)} of {len(there)} tiles that are not exported now, such as "
+            f"{others[0]}: they would be lost.",
+            hint="Give another --output-dir, or export all tiles (without --tile).",
+            path=path,
+        )
+    return group
 
 
 def as_stored_stack(

@@ -112,3 +112,69 @@ def test_a_shard_that_was_not_noted_is_not_taken_for_an_older_one(
     array = stored(tmp_path / "gis")
     assert array.attrs["band_names"][-1] == "NDVI"
     assert np.array_equal(array[0, 4], INDICES["NDVI"](optical))
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_store_of_other_tiles_is_refused_and_left_as_it_is(
+    five_tiles: Path, tmp_path: Path
+) -> None:
+    to_zarr(five_tiles, tmp_path, *NAMES[:4])
+    before = files_of(tmp_path)
+
+    with pytest.raises(OutputError, match=r"holds 3 of 4 tiles .* such as tile_b") as caught:
+        to_zarr(five_tiles, tmp_path, NAMES[0], NAMES[4])
+
+    assert "another --output-dir" in caught.value.hint
+    assert "without --tile" in caught.value.hint
+    assert files_of(tmp_path) == before
+    to_zarr(five_tiles, tmp_path, *NAMES[:4])
+    to_zarr(five_tiles, tmp_path)
+    assert stored(tmp_path).attrs["tile_names"] == NAMES
+
+
+def test_a_tile_that_fails_now_is_no_other_tile(five_tiles: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(five_tiles.parent, tmp_path / "own")) / five_tiles.name
+    to_zarr(source, tmp_path / "gis")
+    (source / NAMES[0]).write_bytes(b"damaged")
+
+    to_zarr(source, tmp_path / "gis")
+
+    assert stored(tmp_path / "gis").attrs["tile_names"] == NAMES[1:]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"zarr_format": 3, "attributes": 5}', "5"])
+@pytest.mark.parametrize("name", ["zarr.json", f"{SIZE}x{SIZE}/zarr.json"])
+def test_damaged_metadata_are_named(five_tiles: Path, tmp_path: Path, name: str, text: str) -> None:
+    to_zarr(five_tiles, tmp_path, NAMES[0])
+    damaged = tmp_path / "tiles.zarr" / name
+    damaged.write_text(text)
+    before = files_of(tmp_path)
+
+    with pytest.raises(OutputError, match="is damaged") as caught:
+        to_zarr(five_tiles, tmp_path)
+
+    assert str(damaged) in caught.value.message
+    assert caught.value.hint.startswith(f"Remove {tmp_path / 'tiles.zarr'}")
+    assert files_of(tmp_path) == before
+    shutil.rmtree(tmp_path / "tiles.zarr")
+    to_zarr(five_tiles, tmp_path)
+    assert not np.isnan(stored(tmp_path)[: len(NAMES)]).any()
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_stands_in_the_way_of_the_store_is_to_be_moved(
+    five_tiles: Path, tmp_path: Path, *, is_folder: bool
+) -> None:
+    if is_folder:
+        (tmp_path / "tiles.zarr" / "zarr.json").mkdir(parents=True)
+    else:
+        (tmp_path / "tiles.zarr").touch()
+
+    with pytest.raises(OutputError, match=r"Cannot write .*tiles\.zarr") as caught:
+        to_zarr(five_tiles, tmp_path)
+
+    assert "move that away" in caught.value.hint
+    assert "room on the disk" not in caught.value.hint
