@@ -131,7 +131,9 @@ class ZarrExport:
                 ExportJournal(self._output_dir) as journal,
                 ThreadPoolExecutor(self._n_workers, "axion-export") as pool,
             ):
-                for size, members in self._by_size(names).items():
+                sizes = self._by_size(names)
+                shown.advance(len(self.failed))
+                for size, members in sizes.items():
                     self._write_array(group, size, members, journal, pool, shown)
         except AxionError:  # some are OSErrors too, and say themselves what is wrong
             raise

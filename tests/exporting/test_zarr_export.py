@@ -12,6 +12,7 @@ import pytest
 import zarr
 from export_workbench import UTM
 
+from axion_stage3.cli.app import run
 from axion_stage3.errors import OutputError
 from axion_stage3.exporting.export_journal import ExportJournal
 from axion_stage3.exporting.run_export import export_run
@@ -178,3 +179,16 @@ def test_what_stands_in_the_way_of_the_store_is_to_be_moved(
 
     assert "move that away" in caught.value.hint
     assert "room on the disk" not in caught.value.hint
+
+
+@pytest.mark.parametrize("to", ["geotiff", "zarr"])
+def test_progress_counts_tiles_that_fail(
+    five_tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    source = Path(shutil.copytree(five_tiles.parent, tmp_path / "own")) / five_tiles.name
+    (source / NAMES[0]).write_bytes(b"damaged")
+    given = ["--output-dir", str(tmp_path / "gis"), "--to", to, "--allow-unreferenced"]
+
+    for _ in range(2):  # also where all others are kept
+        assert run(["export", str(source), *given]) == 3
+        assert "Exporting tiles: 5/5" in capsys.readouterr().err
