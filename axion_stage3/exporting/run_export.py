@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from axion_stage3.exporting.tile_exports import (
     TileExporter,
     TileSource,
     not_referenced,
+    read_item,
 )
 from axion_stage3.exporting.zarr_export import ZarrExport, require_zarr
 from axion_stage3.paths import AnyPath, path_or_none
@@ -38,7 +38,7 @@ from axion_stage3.storage.locations import lies_in
 from axion_stage3.tiles.georeference_tables import read_georeference_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from axion_stage3.exporting.composites import Stretch
     from axion_stage3.progress import Progress
@@ -192,7 +192,7 @@ def export_run(
         work.zarr_store(names)
     elif mosaic is None:
         work.tiles(names)
-    collection = work.collection(names, mosaic) if to == "stac" else None
+    collection = work.collection(everything) if to == "stac" else None
     return Export(
         schema_version=EXPORT_SCHEMA,
         command="export",
@@ -302,17 +302,17 @@ class _Work:
         self.n_exported = len(names)
         return path
 
-    def collection(self, names: Sequence[str], mosaic: Path | None) -> Path:
-        """Write the collection of all items that are there."""
-        rasters: Iterable[Path] = (
-            [mosaic] if mosaic else (self._output_dir / name for name in names)
-        )
+    def collection(self, names: Sequence[str]) -> Path:
+        """Write the collection of all items that are there, of these tiles and of the mosaic.
+
+        Those of tiles that were not chosen now are from an earlier export, and stay in it.
+        """
         items = []
-        for raster in rasters:
-            path = raster.with_suffix(ITEM_SUFFIX)
+        for name in (MOSAIC_NAME, *names):
+            path = (self._output_dir / name).with_suffix(ITEM_SUFFIX)
             if path.is_file():
                 href = f"./{path.relative_to(self._output_dir).as_posix()}"
-                items.append((href, json.loads(path.read_bytes())))
+                items.append((href, read_item(path)))
         if not items:
             raise OutputError(
                 f"No tile could be exported to {self._output_dir}, so that there is no collection.",

@@ -154,6 +154,24 @@ def stac_item(
 COLLECTION_ID: Final = "axion-stage3"
 
 
+def require_extent(item: Any) -> None:
+    """Make sure that an item says where and when it is, as a collection needs it.
+
+    Args:
+        item: What was read from a file.
+
+    Raises:
+        ValueError: It does not say so.
+        TypeError: It is no item.
+        LookupError: It is no item.
+    """
+    box = item["bbox"]
+    if len(box) != 4 or not all(-180 <= edge <= 180 for edge in box):
+        raise ValueError("It has no box.")
+    if not all(isinstance(moment, str) for moment in _times(item)):
+        raise ValueError("It has no time.")
+
+
 def stac_collection(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """Make the collection of some items.
 
@@ -167,9 +185,7 @@ def stac_collection(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
     for href, item in items:
         links.append({"rel": "item", "href": href, "type": "application/geo+json"})
         boxes.append(item["bbox"])
-        properties = item["properties"]
-        moment = properties["datetime"]
-        times += [properties.get("start_datetime", moment), properties.get("end_datetime", moment)]
+        times += _times(item)
     west, south = (min(box[i] for box in boxes) for i in (0, 1))
     east, north = (max(box[i] for box in boxes) for i in (2, 3))
     return {
@@ -186,6 +202,13 @@ def stac_collection(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str,
         },
         "links": links,
     }
+
+
+def _times(item: Mapping[str, Any]) -> list[str]:
+    """When an item begins and ends."""
+    properties = item["properties"]
+    moment = properties["datetime"]
+    return [properties.get("start_datetime", moment), properties.get("end_datetime", moment)]
 
 
 def _moment(text: str) -> datetime:

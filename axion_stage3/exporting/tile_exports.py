@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import axion_stage3
 from axion_stage3.atomic_write import write_json
-from axion_stage3.errors import TileGeoreferenceError
+from axion_stage3.errors import OutputError, TileGeoreferenceError
 from axion_stage3.exporting.composites import Stretch
 from axion_stage3.exporting.export_layers import Layers
 from axion_stage3.exporting.output_folder import make_folder
-from axion_stage3.exporting.stac_documents import StacSubject, item_id_of, stac_item
+from axion_stage3.exporting.stac_documents import StacSubject, item_id_of, require_extent, stac_item
 from axion_stage3.exporting.world_files import quick_look, write_quick_look
 from axion_stage3.rasters.geotiff_writing import GeotiffStyle, write_geotiff
 from axion_stage3.tiles.georeference import agree, read_georeference
@@ -220,6 +220,24 @@ def write_item(
     target = path.with_suffix(ITEM_SUFFIX)
     write_json(target, stac_item(subject, style.when, facts, f"{up}{COLLECTION_NAME}"))
     return target
+
+
+def read_item(path: Path) -> Mapping[str, Any]:
+    """Read the STAC item beside a raster.
+
+    Raises:
+        OutputError: It is damaged.
+    """
+    try:
+        item: Mapping[str, Any] = json.loads(path.read_bytes())
+        require_extent(item)
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise OutputError(
+            f"{path} cannot be read as a STAC item, so that the collection would lack it.",
+            hint="Remove it: an export of its tile makes it anew.",
+            path=path,
+        ) from error
+    return item
 
 
 def run_facts(manifest: Mapping[str, Any]) -> dict[str, str]:
