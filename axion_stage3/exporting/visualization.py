@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from axion_stage3.errors import InputFolderError, UsageError
+from axion_stage3.errors import InputError, InputFolderError, TileError, TileLayoutError, UsageError
 from axion_stage3.exporting.chosen_tiles import chosen_tiles
 from axion_stage3.exporting.html_report import write_report
 from axion_stage3.exporting.output_folder import make_folder, require_apart
@@ -26,6 +26,8 @@ from axion_stage3.progress import no_progress
 from axion_stage3.runs.output_links import refuse_links_outward
 from axion_stage3.runs.run_folder import RunFolder
 from axion_stage3.statistics.spectral_indices import find_indices
+from axion_stage3.tiles.layouts import OUTPUT_LAYOUTS, recognise
+from axion_stage3.tiles.npz_reader import NpzArchive
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -118,8 +120,8 @@ def visualize_run(
         UsageError: There is no such part, or no such index, the limit is below 0, or ``into`` lies
             in an input folder.
         InputFolderError: A folder is not there.
-        InputError: The output folder holds no tile, or none of a name that was given; or no tile
-            has a truth in ``truth_dir``.
+        InputError: The output folder holds no tile, none that ``infer`` wrote, or none of a name
+            that was given; or no tile has a truth in ``truth_dir``.
         MissingExtraError: Figures or sheets are wanted and matplotlib is not installed.
         OutputError: A file cannot be written, or ``visuals`` is a link out of the output folder.
     """
@@ -144,6 +146,7 @@ def visualize_run(
     if into is None:
         refuse_links_outward(output_dir, (VISUALS_FOLDER,))
     names, wanted = chosen_tiles(folder, tiles)
+    _require_output(folder, names[0])
     if truth_dir is not None:
         require_truth(folder, wanted or names, truth_dir)
     if set(parts) != {"report"}:
@@ -182,6 +185,29 @@ def visualize_run(
             UndrawnTile(name, reason) for name, reason in sorted(drawing.undrawn.items())
         ),
     )
+
+
+def _require_output(folder: RunFolder, name: str) -> None:
+    """Refuse a folder of input tiles; outputs may have been moved away from their run's records.
+
+    Raises:
+        InputError: No run was recorded there, and this tile is not an output.
+    """
+    if folder.manifest:
+        return
+    try:
+        with NpzArchive(folder.path(name)) as archive:
+            recognise(archive.names, OUTPUT_LAYOUTS)
+    except TileLayoutError as error:
+        raise InputError(
+            f"{folder.output_dir} holds no output of infer: no run was recorded there, and {name} "
+            "has no opt_final.",
+            hint="Give the --output-dir of a run; is this a folder of input tiles?",
+            path=folder.output_dir,
+            tile_name=name,
+        ) from error
+    except TileError:
+        return  # a damaged tile says nothing about the others, and is named when it is drawn
 
 
 def _changes(statistics: RunStatistics) -> dict[str, float]:

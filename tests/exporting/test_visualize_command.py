@@ -245,6 +245,37 @@ def test_wrong_input_is_one_message_with_the_documented_code(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("inputs", ["opt_v2", "s1", "truth"])
+def test_a_folder_of_inputs_is_refused_and_left_alone(
+    own_run: Path, capsys: pytest.CaptureFixture[str], inputs: str
+) -> None:
+    folder = own_run.parent / inputs
+    before = sorted(folder.rglob("*"))
+
+    assert run(["visualize", str(folder), "--only", "report"]) == 4
+
+    assert f"{folder} holds no output of infer" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_outputs_without_the_records_of_their_run_are_drawn(
+    visualize: Callable[..., tuple[int, dict[str, Any]]],
+    own_run: Path,
+    tmp_path: Path,
+    *,
+    is_damaged: bool,
+) -> None:
+    moved = Path(shutil.copytree(own_run / "north", tmp_path / "moved"))
+    if is_damaged:
+        (moved / "tile_00.npz").write_bytes(b"damaged")
+
+    code, document = visualize(moved, "--only", "sheets")
+
+    assert code == (3 if is_damaged else 0)
+    assert len(document["contact_sheets"]) == 1
+
+
 def test_the_schemas_are_those_of_the_documents() -> None:
     """To renew them: ``python -m axion_stage3.exporting.schemas``."""
     for name, text in schema_files().items():
