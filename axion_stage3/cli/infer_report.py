@@ -182,11 +182,12 @@ def warn_of_failures(output: Output, failed: Sequence[FailedTileRecord], n_faile
         for tile in failed:
             warn_of_failure(output, tile)
         return
-    for line in _failure_lines(failed, n_failed):
+    for line in failure_lines(failed, n_failed):
         output.warn(line)
 
 
-def _failure_lines(failed: Sequence[FailedTileRecord], n_failed: int) -> list[str]:
+def failure_lines(failed: Sequence[FailedTileRecord], n_failed: int) -> list[str]:
+    """The same as lines of text, for people."""
     if not n_failed:
         return []
     lines = [f"⚠ Warning: {n_failed} {'tile' if n_failed == 1 else 'tiles'} failed:"]

@@ -9,6 +9,7 @@ import pytest
 
 from axion_stage3.cli import infer_report as report
 from axion_stage3.config import InferenceConfig
+from axion_stage3.runs.summary import FailedTileRecord
 from axion_stage3.tiles.folder_listing import RefusedFile
 
 GUIDE_SUMMARY: dict[str, Any] = {
@@ -133,11 +134,15 @@ def test_where_things_are() -> None:
     assert report.location_lines(out, None, None) == ["Output saved to: outputs/stage3_final/"]
 
 
+def failed(name: str, reason: str, hint: str = "") -> FailedTileRecord:
+    return FailedTileRecord(name, "failed", "read", "AX-E410", reason, hint)
+
+
 def test_failed_tiles_with_their_reasons() -> None:
-    failures = [(f"tile_{n:03}.npz", f"reason {n}", "") for n in range(25)]
+    failures = [failed(f"tile_{n:03}.npz", f"reason {n}") for n in range(25)]
 
     assert report.failure_lines([], 0) == []
-    assert report.failure_lines([("tile_000.npz", "It has NaN.", "Fill it.")], 1) == [
+    assert report.failure_lines([failed("tile_000.npz", "It has NaN.", "Fill it.")], 1) == [
         "⚠ Warning: 1 tile failed:",
         "  - tile_000.npz",
         "      It has NaN.",
@@ -152,7 +157,8 @@ def test_failed_tiles_with_their_reasons() -> None:
 
 def test_long_reasons_are_wrapped_and_paths_stay_whole() -> None:
     path = "/data/" + "x" * 100 + ".npz"
-    lines = report.failure_lines([("t.npz", f"In {path} " + "there is nothing " * 9, "")], 1)
+    reason = f"In {path} " + "there is nothing " * 9
+    lines = report.failure_lines([failed("t.npz", reason)], 1)
 
     assert sum(path in line for line in lines) == 1
     assert all(len(line) <= 80 for line in lines if path not in line)

@@ -31,7 +31,7 @@ def material() -> TrainingMaterial:
     tiles = TileSet(
         [TrainingTile("a.npz", "a", tile.truth, tile.s1)], [np.sqrt(tile.truth)[None]], CPU
     )
-    return TrainingMaterial(tiles, (), CPU, "fp32", {}, None)
+    return TrainingMaterial(tiles, (), CPU, "fp32", "", {}, None)
 
 
 def test_everything_that_is_fitted_has_seed_and_faults_of_the_configuration(
