@@ -28,6 +28,7 @@ CELL_SIGMA = 2.0
 """Blur of these figures, in cells."""
 
 _RADIUS_IN_SIGMAS = 3.0
+_BLOCK_PX = 40
 _MOST_MATRICES = 128
 _matrices: dict[tuple[object, ...], Tensor] = {}
 
@@ -36,7 +37,8 @@ def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
     """Gaussian blur, reflected at the border.
 
     Written as two products with banded matrices: on the CPU 4 to 25 times faster than a
-    convolution with one channel.
+    convolution with one channel. There they are cut into blocks, since most of a matrix is 0; a
+    GPU rather has few large products.
 
     Args:
         tiles: (..., H, W) float32; H, W > 3 sigma.
@@ -48,7 +50,15 @@ def lowpass(tiles: Tensor, sigma_px: float = SIGMA_PX) -> Tensor:
     height, width = tiles.shape[-2:]
     rows = blur_matrix(height, sigma_px, tiles.device)
     columns = blur_matrix(width, sigma_px, tiles.device)
-    return rows @ tiles @ columns.mT
+    if tiles.device.type != "cpu":
+        return rows @ tiles @ columns.mT
+    reach = _radius(sigma_px)
+    tiles = torch.cat(
+        [tiles[..., near] @ columns[own, near].mT for own, near in _blocks(width, reach)], dim=-1
+    )
+    return torch.cat(
+        [rows[own, near] @ tiles[..., near, :] for own, near in _blocks(height, reach)], dim=-2
+    )
 
 
 def highpass(tiles: Tensor) -> Tensor:
@@ -126,6 +136,20 @@ def from_cells(length: int, device: torch.device) -> Tensor:
     return _cached(device, _make_cell_interpolation, length)
 
 
+def _blocks(length: int, reach: int) -> list[tuple[slice, slice]]:
+    """Places of a line, block by block, and those around each that a blur of it sees."""
+    n_blocks = max(1, round(length / _BLOCK_PX))
+    edges = [round(number * length / n_blocks) for number in range(n_blocks + 1)]
+    return [
+        (slice(first, end), slice(max(0, first - reach), min(length, end + reach)))
+        for first, end in pairwise(edges)
+    ]
+
+
+def _radius(sigma_px: float) -> int:
+    return math.ceil(_RADIUS_IN_SIGMAS * sigma_px)
+
+
 def _cached(device: torch.device, make: Callable[..., Tensor], *arguments: float) -> Tensor:
     # A plain dictionary, not functools.lru_cache: torch.compile ignores that and computes anew.
     key = device, make, *arguments
@@ -160,7 +184,7 @@ def _make_cell_interpolation(length: int) -> Tensor:
 
 
 def _make_blur_matrix(length: int, sigma_px: float) -> Tensor:
-    radius = math.ceil(_RADIUS_IN_SIGMAS * sigma_px)
+    radius = _radius(sigma_px)
     weights = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
     kernel = torch.tensor(weights, dtype=torch.float64) / sum(weights)
     identity = torch.eye(length, dtype=torch.float64)
