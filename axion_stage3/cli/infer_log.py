@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
-from axion_stage3.cli.infer_report import closing_title, warn_of_failure
+from axion_stage3.cli.infer_report import closing_title, warn_of_failures
 from axion_stage3.inference.run_observer import RunObserver
 
 if TYPE_CHECKING:
@@ -103,9 +103,8 @@ class InferLog(RunObserver):
 
     def run_done(self, result: RunResult) -> None:
         """Log what came of it, and first the tiles that failed in an earlier session."""
-        for tile in result.failed_tiles:
-            if tile.tile_name not in self._failed:
-                warn_of_failure(self._output, tile)
+        before = [tile for tile in result.failed_tiles if tile.tile_name not in self._failed]
+        warn_of_failures(self._output, before, len(before))
         counts = {name: result.summary[name] for name in ("total_tiles", "processed", "failed")}
         self._output.note(
             closing_title(result),

@@ -180,7 +180,14 @@ def warn_of_failures(output: Output, failed: Sequence[FailedTileRecord], n_faile
     """
     if output.is_json:
         for tile in failed:
-            warn_of_failure(output, tile)
+            output.warn(
+                f"tile {tile.outcome}",
+                tile=tile.tile_name,
+                phase=tile.phase,
+                code=tile.error_code,
+                reason=tile.reason,
+                hint=tile.hint,
+            )
         return
     for line in failure_lines(failed, n_failed):
         output.warn(line)
@@ -199,18 +206,6 @@ def failure_lines(failed: Sequence[FailedTileRecord], n_failed: int) -> list[str
         lines.append(f"  ... and {n_failed - MAX_LISTED} more")
     lines.append("  When the cause is mended, --retry-failed runs these again.")
     return lines
-
-
-def warn_of_failure(output: Output, tile: FailedTileRecord) -> None:
-    """Log a tile that failed, for a program: the facts are fields."""
-    output.warn(
-        f"tile {tile.outcome}",
-        tile=tile.tile_name,
-        phase=tile.phase,
-        code=tile.error_code,
-        reason=tile.reason,
-        hint=tile.hint,
-    )
 
 
 def outcome_line(outcome: TileOutcome) -> str:

@@ -104,11 +104,13 @@ def calibrate(
         on_fitting: Told how far it is; what it raises ends the fitting.
     """
     for part, n_crops in calibrated_parts(config).items():
-        is_gate = part == "gate"
-        renew = network.renew_gate_calibration if is_gate else network.renew_draw_calibration
-        renew()
+        if part == "gate":
+            network.renew_gate_calibration()
+            fit = fit_gate_calibration
+        else:
+            network.renew_draw_calibration()
+            fit = fit_draw_calibration
         network.to(material.device)
-        fit = fit_gate_calibration if is_gate else fit_draw_calibration
         fit(network, _fitting(part, n_crops, config, material, on_fitting))
 
 

@@ -78,8 +78,8 @@ def train(
             hint=f"Leave {config.trained_part}_crops out, or give a larger number.",
         )
     if config.start_from is not None:
-        load_checkpoint(config.start_from)  # said now, not after the generators' minutes
-        if lies_in(Path(config.start_from), output_dir):
+        given = load_checkpoint(config.start_from)  # said now, not after the generators' minutes
+        if isinstance(given.path, Path) and lies_in(given.path, output_dir):
             raise UsageError(
                 f"The checkpoint to start from, {config.start_from}, lies in the output folder, "
                 "where training would write over it.",

@@ -19,6 +19,7 @@ from axion_stage3.training.figure_fitting import (
     cell_figures,
     fit_networks,
 )
+from axion_stage3.training.stage2_faults import FAULTS
 
 if TYPE_CHECKING:
     from axion_stage3.training.training_batch import TrainingBatch
@@ -74,3 +75,19 @@ def test_groups_without_a_crop_are_given_to_no_member(tiles: TileSet) -> None:
     """Of few crops and many groups some have none, here all but the last."""
     tiles.group_index = torch.full_like(tiles.group_index, 3)
     assert bool(torch.isfinite(fitted_weights(tiles, seed=0)).all())
+
+
+@pytest.mark.parametrize("left_out", [frozenset[str](), frozenset(FAULTS)])
+def test_what_is_fitted_sees_no_fault_that_is_left_out(
+    tiles: TileSet, left_out: frozenset[str]
+) -> None:
+    seen: list[bool] = []
+
+    def look(batch: TrainingBatch) -> ErrorMoments:
+        seen.append(bool((batch.opt_v2 != batch.mendable).any()))
+        return measure(batch)
+
+    networks = AgreeingNetworks(1, 1, 4, (-1.0, 1.0))
+    fit_networks(networks, look, Fitting(tiles, n_crops=20, seed=0, left_out_faults=left_out))
+    assert len(seen) == 2
+    assert any(seen) is not bool(left_out)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
-from axion_stage3.diffusion.agreeing_networks import AgreeingNetworks
 from axion_stage3.testing.tile_factories import make_tile
 from axion_stage3.training.dataset import TileSet, TrainingTile
-from axion_stage3.training.figure_fitting import (
-    ErrorMoments,
-    Fitting,
-    SquaredError,
-    cell_figures,
-    fit_networks,
-)
 from axion_stage3.training.random_fields import centre_crop
-from axion_stage3.training.stage2_faults import FAULTS
 from axion_stage3.training.stage2_surrogates import Surrogate
 from axion_stage3.training.training_batch import batch_of, sample_pairs
-
-if TYPE_CHECKING:
-    from axion_stage3.training.training_batch import TrainingBatch
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tiles() -> TileSet:
     """Two tiles, of which the second has a real Stage 2 output."""
     made = [make_tile(number, 64, 64) for number in range(2)]
@@ -59,24 +47,3 @@ def test_real_outputs_go_with_truth_and_radar_as_they_were(
         assert torch.equal(found[is_real], as_it_was[is_real])
         assert torch.equal(found[~is_real], otherwise[~is_real])
     assert not torch.equal(pair.s1[is_real], batch.s1[is_real])  # others are varied
-
-
-@pytest.mark.parametrize("left_out", [frozenset[str](), frozenset(FAULTS)])
-def test_what_is_fitted_sees_no_fault_that_is_left_out(
-    tiles: TileSet, left_out: frozenset[str]
-) -> None:
-    seen: list[TrainingBatch] = []
-
-    def measure(batch: TrainingBatch) -> ErrorMoments:
-        seen.append(batch)
-        figures = cell_figures(torch.zeros(len(batch.truth), 4, 4, 1))
-        error = SquaredError.of([batch.opt_v2], batch.mendable - batch.opt_v2)
-        return ErrorMoments(figures, error)
-
-    networks = AgreeingNetworks(1, 1, 4, (-1.0, 1.0))
-    fit_networks(networks, measure, Fitting(tiles, n_crops=20, seed=0, left_out_faults=left_out))
-    assert len(seen) == 2
-    is_half_as_bright = [torch.isclose(b.opt_v2, 0.5 * b.mendable).all((1, 2, 3)) for b in seen]
-    is_spoiled = [(b.opt_v2 != b.mendable).any(3).any(2).any(1) for b in seen]
-    simulated = torch.cat(is_spoiled)[~torch.cat(is_half_as_bright)]
-    assert bool(simulated.any()) is not bool(left_out)
