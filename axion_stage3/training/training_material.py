@@ -11,7 +11,7 @@ import torch
 
 from axion_stage3.diffusion.highpass import highpass
 from axion_stage3.diffusion.network import GroundingNetwork, to_network_space
-from axion_stage3.errors import InputError
+from axion_stage3.errors import InputError, UsageError
 from axion_stage3.statistics.grounding import GroundingReference
 from axion_stage3.training.dataset import (
     TileSet,
@@ -84,6 +84,8 @@ def prepare_material(
     output_dir: Path,
     device: torch.device,
     observer: TrainingObserver | None = None,
+    *,
+    begun_with: str | None = None,
 ) -> TrainingMaterial:
     """Read and check all tiles, then train (or read back) the generators.
 
@@ -94,9 +96,11 @@ def prepare_material(
         output_dir: Where the generators are kept for resuming.
         device: Where to train.
         observer: Told how far the generators are.
+        begun_with: Digest of the material that an interrupted training was begun with.
 
     Raises:
         InputError: The split or a tile is unfit, or no tile is as large as a crop.
+        UsageError: An interrupted training was begun with other tiles, or another split.
     """
     entries = read_split_file(split_file)
     train, val = (
@@ -111,6 +115,13 @@ def prepare_material(
             path=data_dir,
         )
     train = [tile for tile in train if tile.name not in set(too_small)]
+    digest = _digest(train, val)
+    if begun_with not in (None, digest):
+        raise UsageError(
+            f"The training run in {output_dir} was begun with other tiles, or another split.",
+            hint="Give another --output-dir, or the tiles and the split it was begun with.",
+            path=output_dir,
+        )
     generators = _generators(train, config, output_dir, device, observer)
     folds = fold_of(train)
     draws = [draw_for_tile(generators[folds[tile.group]], tile, N_DRAWS) for tile in train]
@@ -119,7 +130,7 @@ def prepare_material(
         validation_cases=tuple(validation_cases(val, train, generators, VALIDATION_FAMILIES)),
         device=device,
         precision=config.precision,
-        digest=_digest(train, val),
+        digest=digest,
         value_ranges=_value_ranges(train),
         grounding_reference=_grounding_reference(train),
     )

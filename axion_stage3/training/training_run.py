@@ -110,7 +110,13 @@ def train(
     with _lease(output_dir):
         sweep_orphans(output_dir)
         material = prepare_material(
-            data_dir, Path(split_file), config, output_dir, target, observer
+            data_dir,
+            Path(split_file),
+            config,
+            output_dir,
+            target,
+            observer,
+            begun_with=None if state is None else state.data,
         )
         trainer = Trainer(config, material, output_dir, observer)
         write_json(output_dir / "training_config.json", config.model_dump(mode="json"))

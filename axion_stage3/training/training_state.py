@@ -147,18 +147,12 @@ def load_state(trainer: Resumable, path: Path) -> None:
     """Bring a trainer to the state in a file; leaves it as it is where there is no file.
 
     Raises:
-        UsageError: As for :func:`read_state`, or the tiles are others.
+        UsageError: As for :func:`read_state`.
         CheckpointError: Likewise.
     """
     state = read_state(path, trainer.config)
     if state is None:
         return
-    if state.data != trainer.material.digest:
-        raise UsageError(
-            f"The training run in {path.parent} was begun with other tiles, or another split.",
-            hint="Give another --output-dir, or the tiles and the split it was begun with.",
-            path=path.parent,
-        )
     try:
         _restore(trainer, state)
     except Exception as error:  # whatever a foreign file holds in place of a state

@@ -64,10 +64,12 @@ def test_other_tiles_are_no_reason_to_go_on(change: object, begun: Begun) -> Non
     assert callable(change)
     change(begun.data_dir)
     kept = (begun.output_dir / "best.safetensors").read_bytes()
+    generators = list(begun.output_dir.glob("generators-*"))
     with pytest.raises(UsageError, match="begun with other tiles") as caught:
         begun.go_on()
     assert "another --output-dir" in caught.value.hint
     assert (begun.output_dir / "best.safetensors").read_bytes() == kept
+    assert list(begun.output_dir.glob("generators-*")) == generators  # said before their minutes
 
 
 def test_two_trainings_do_not_write_into_one_folder(begun: Begun) -> None:
